@@ -1,0 +1,1 @@
+"""Active context management for language models: reversible edits of what a model is shown."""
