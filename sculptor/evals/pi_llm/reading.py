@@ -1,0 +1,120 @@
+"""Reading a PI-LLM draw somebody else may have written.
+
+Accepted are the original program's lists (``list_tracked_keys``, ``list_all_pairs``,
+``list_forget_keys``), our own names for them, and rows of the published set. Counts that a draw
+leaves out are taken from its pairs.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import cast
+
+from sculptor.evals.fields import Fields
+from sculptor.evals.pi_llm.forgetting import Forgetting
+from sculptor.evals.pi_llm.options import Options
+from sculptor.evals.pi_llm.scorers import read_truth
+from sculptor.evals.types import EvalError, Json, Message, Sample, user_message
+
+_PAIRS = ("pairs", "list_all_pairs", "all_pairs", "updates", "stream")
+_TRACKED = ("tracked_keys", "list_tracked_keys", "keys", "tracked")
+_FORGOTTEN = ("forget_keys", "list_forget_keys", "forgotten_keys")
+
+
+def read_pairs(fields: Fields) -> list[tuple[str, str]] | None:
+    """Return the update stream, or ``None`` if the draw has none."""
+    for name in _PAIRS:
+        items = fields.find(name)
+        if isinstance(items, Sequence) and not isinstance(items, str):
+            return [_read_pair(item) for item in items]
+    return None
+
+
+def _read_pair(item: Json) -> tuple[str, str]:
+    if isinstance(item, Mapping):
+        inner = Fields(item, what="pair")
+        if inner.has("key"):
+            return inner.text("key"), inner.text("value", "item")
+        if len(item) == 1:
+            return next((key, str(value)) for key, value in item.items())
+    elif isinstance(item, Sequence) and not isinstance(item, str) and len(item) == 2:
+        return str(item[0]), str(item[1])
+    raise EvalError(f"A pair is written [key, value]; got {json.dumps(item)[:60]}.")
+
+
+def read_tracked(fields: Fields) -> tuple[str, ...]:
+    """Return the keys asked for, in the order of the question."""
+    tracked = fields.texts(*_TRACKED)
+    if tracked is None:
+        answer = fields.find("reference", "dict_tracked_key_value", "answers", "answer")
+        if isinstance(answer, Mapping):
+            return tuple(answer)
+        raise EvalError("The draw needs the field 'tracked_keys', in the order of the question.")
+    return tracked
+
+
+def complete(
+    options: Options,
+    fields: Fields,
+    tracked: Sequence[str],
+    pairs: Sequence[tuple[str, str]],
+) -> Options:
+    """Return the options with the counts a hand-made draw leaves out taken from its pairs."""
+    counts: dict[str, int] = {}
+    for key, _ in pairs:
+        counts[key] = counts.get(key, 0) + 1
+    options = replace(options, n_tracked_keys=len(tracked))
+    if not fields.has("n_tracked_updates", "n_updates"):
+        most = max((counts.get(key, 0) for key in tracked), default=0)
+        options = replace(options, n_tracked_updates=max(most, 1))
+    if not fields.has("n_untracked_updates"):
+        most = max((count for key, count in counts.items() if key not in tracked), default=0)
+        options = replace(options, n_untracked_updates=most)
+    return options
+
+
+def read_forgotten(fields: Fields, options: Options, tracked: Sequence[str]) -> tuple[str, ...]:
+    """Return the keys a forgetting prompt concerns."""
+    found = fields.texts(*_FORGOTTEN)
+    wanted = Forgetting.parse(options.prompt_forgetting).count(len(tracked))
+    if found is None and wanted == len(tracked):
+        return tuple(tracked)
+    if found is None and wanted:
+        raise EvalError(
+            f"prompt_forgetting {options.prompt_forgetting!r} concerns {wanted} keys drawn by "
+            "chance; the draw must list them in 'forget_keys'."
+        )
+    return found or ()
+
+
+def sample_id(fields: Fields, name: str, text: str) -> str:
+    """Return the draw's own id, its seed and index, or a hash of its prompt."""
+    if fields.has("id"):
+        return fields.text("id")
+    if fields.has("seed") and fields.has("index"):
+        return f"{name}/{fields.number('seed')}/{fields.number('index')}"
+    return f"{name}/{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+
+
+def hub_sample(fields: Fields, name: str) -> Sample:
+    """Return the case of a row of the published set: ``prompt`` and ``answer_formatted``."""
+    prompt = fields.find("prompt", "messages")
+    if isinstance(prompt, str):
+        try:
+            prompt = json.loads(prompt)
+        except json.JSONDecodeError:
+            prompt = [user_message(str(prompt))]
+    if not isinstance(prompt, Sequence) or isinstance(prompt, str):
+        raise EvalError("A row's prompt must be a list of chat messages or its JSON text.")
+    reference = fields.find("answer_formatted", "reference")
+    return Sample(
+        id=sample_id(fields, name, json.dumps(prompt)),
+        draw={},
+        messages=tuple(cast(Sequence[Message], prompt)),
+        reference=None if reference is None else read_truth(reference),
+        params={
+            "experiment": fields.text("experiment", default=""),
+            "n_updates": fields.number("n_updates", default=2),
+        },
+    )
