@@ -6,8 +6,8 @@ SculptorError
 │  ├─ FragmentProtected     system text, the newest user message or a pin stands in the way
 │  ├─ OperationNotFound     no operation has that ID
 │  ├─ UndoRefused           later operations depend on the one to undo
-│  └─ InvalidMessage        a message or list of messages does not have the wire's shape
-├─ ToolError                the model called a tool wrongly: told to the model, never raised to a user
+│  └─ InvalidMessage        a message or list of messages breaks the wire's rules
+├─ ToolError                the model called a tool wrongly: told to it, never raised to a user
 ├─ StoreError               what is stored cannot be read or written
 │  ├─ StoreLocked           another process serves this file
 │  ├─ StaleHead             a lane's head moved while an operation was being made
