@@ -39,7 +39,7 @@ class DataFiles:
         return self._outside(name) is not None or _own(name) is not None
 
     def text(self, name: str) -> str:
-        """Return a file's text, line ends as they are in the file."""
+        """Return a file's text."""
         path = self._outside(name)
         if path is not None:
             return _read(path)
@@ -71,8 +71,7 @@ class DataFiles:
 
 @lru_cache(maxsize=32)
 def _read(path: Path) -> str:
-    with path.open(encoding="utf-8", newline="") as file:
-        return file.read()
+    return path.read_text(encoding="utf-8")
 
 
 @lru_cache(maxsize=16)

@@ -1,0 +1,222 @@
+"""The parameters of one NeedleBench prompt, read from a draw under the original's names.
+
+A draw gives what the original's loader is called with, plus the repetition counter. What it leaves
+out is the default of its suite; without a suite the buffer follows from version, task, language
+and length as the shipped configurations have it.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from sculptor.evals.fields import Fields
+from sculptor.evals.files import OWN_NAMES, OWN_NEEDLES, OWN_REASONING, DataFiles
+from sculptor.evals.filler import pool_name
+from sculptor.evals.types import EvalError
+
+SINGLE, RETRIEVAL, REASONING, ATC = "single", "multi-retrieval", "multi-reasoning", "atc"
+KINDS = (SINGLE, RETRIEVAL, REASONING, ATC)
+LANGUAGES = ("English", "Chinese")
+CODES = {"English": "en", "Chinese": "zh"}
+DEPTHS = tuple(range(0, 101, 10))
+
+_HAYSTACKS = {"English": "PaulGrahamEssays.jsonl", "Chinese": "zh_finance.jsonl"}
+_REASONING_FILES = {
+    "English": "multi_needle_reasoning_en.json",
+    "Chinese": "multi_needle_reasoning_zh.json",
+}
+_KIND_HINTS = (
+    (ATC, ("atc", "ancestral")),
+    (RETRIEVAL, ("retrieval", "parallel", "m-rt", "mrt")),
+    (REASONING, ("reason", "m-rs", "mrs", "multi")),
+    (SINGLE, ("single", "origin", "s-rt", "srt")),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """One prompt's parameters; ``counter`` is the repetition, ``seed`` what nothing else seeds."""
+
+    version: str
+    kind: str
+    language: str
+    counter: int
+    needle_file: str
+    length: int = 0
+    depths: tuple[float, ...] = ()
+    buffer: int = 0
+    num_needles: int = 0
+    diff: float = 10
+    at_start: bool = False
+    guide: bool = True
+    haystack: str = ""
+    seed: int = 0
+    question_type: int = 0
+    variant: str = ""
+    allow_short: bool = False
+
+
+def read_case(draw: Fields, files: DataFiles, *, version: str = "", kind: str = "") -> Case:
+    """Read a draw; ``version`` and ``kind`` are what the task's name says."""
+    version = read_version(draw) or version or "v2"
+    kind = read_kind(draw) or kind or SINGLE
+    language = _language(draw)
+    suite = draw.text("suite", default="").lower()
+    length = 0 if kind == ATC else draw.number("length", "context_length")
+    return Case(
+        version=version,
+        kind=kind,
+        language=language,
+        counter=draw.number(*COUNTER, default=0),
+        needle_file=_needle_file(draw, files, version, kind, language),
+        length=length,
+        depths=_depths(draw, kind),
+        buffer=draw.number(
+            "length_buffer",
+            "buffer",
+            default=default_buffer(version, kind, language, suite, length),
+        ),
+        num_needles=draw.number("num_needles", "n_needles", "needle_count", default=2),
+        diff=float(draw.text("diff", default="10")),
+        at_start=_at_start(draw),
+        guide=draw.flag("guide", default=version == "v1"),
+        haystack="" if kind == ATC else _haystack(draw, files, language, length),
+        seed=draw.number("seed", "load_seed", "needle_seed", default=0),
+        question_type=_question_type(draw),
+        variant=draw.text("variant", default="free").lower(),
+        allow_short=draw.flag("allow_short", default=False),
+    )
+
+
+COUNTER = ("counter", "repetition", "repetition_counter", "repeat", "rep", "i", "index")
+
+
+def read_version(fields: Fields) -> str:
+    """Return ``v1``, ``v2`` or nothing."""
+    text = fields.text("version", "benchmark", default="").lower()
+    if not text:
+        return ""
+    for version in ("v1", "v2"):
+        if version[1] in text:
+            return version
+    raise EvalError(f"The version is v1 or v2, not {text!r}.")
+
+
+def read_kind(fields: Fields) -> str:
+    """Return the task the fields name, in whichever of its names, or nothing."""
+    return kind_of(fields.text("task", "kind", "type", "dataset", default=""))
+
+
+def kind_of(text: str) -> str:
+    """Return the task a name speaks of, or nothing."""
+    lowered = text.lower().replace("_", "-")
+    for kind, hints in _KIND_HINTS:
+        if any(hint in lowered for hint in hints):
+            return kind
+    return ""
+
+
+def default_buffer(version: str, kind: str, language: str, suite: str, length: int) -> int:
+    """Return the tokens a suite keeps free for the prompt around the document."""
+    if kind == ATC:
+        return 0
+    if language == "Chinese":
+        return 200
+    if version == "v2":
+        short = suite in ("4k", "8k") if suite else length <= 8000
+        return 500 if short else 3000
+    return _V1_BUFFERS.get((kind, suite), 3000 if kind == RETRIEVAL or suite == "32k" else 600)
+
+
+_V1_BUFFERS: Mapping[tuple[str, str], int] = {
+    (SINGLE, "8k"): 800,
+    (RETRIEVAL, "4k"): 1000,
+    (RETRIEVAL, "8k"): 1000,
+}
+
+
+def own_pool(language: str, length: int) -> str:
+    """Return the filler pool that serves a length: one of few, so that suites share their text."""
+    sizes = (160_000, 320_000, 1_100_000)
+    size = next((size for size in sizes if length <= size), length)
+    return pool_name(CODES[language], size)
+
+
+def default_haystack(files: DataFiles, language: str, length: int) -> str:
+    """Return the upstream's file if the data folder holds it, else our filler."""
+    upstream = _HAYSTACKS[language]
+    return upstream if files.has(upstream) else own_pool(language, length)
+
+
+def default_needle_file(files: DataFiles, version: str, kind: str, language: str) -> str:
+    """Return the upstream's needle or names file if the data folder holds it, else ours."""
+    if kind in (SINGLE, RETRIEVAL):
+        upstream, own = "needles.jsonl", OWN_NEEDLES
+    elif kind == REASONING and version == "v1":
+        upstream, own = _REASONING_FILES[language], OWN_REASONING
+    else:
+        upstream, own = "names.json", OWN_NAMES
+    return upstream if files.has(upstream) else own
+
+
+def _language(draw: Fields) -> str:
+    text = draw.text("language", "lang", default="English").lower()
+    for language, code in CODES.items():
+        if text in (language.lower(), code, f"{code}-cn"):
+            return language
+    raise EvalError(f"The language is English or Chinese, not {text!r}.")
+
+
+def _needle_file(draw: Fields, files: DataFiles, version: str, kind: str, language: str) -> str:
+    named = draw.text("needle_file_name", "needle_file", "names_file", "file_name", default="")
+    if named:
+        return named.rsplit("/", 1)[-1]
+    return default_needle_file(files, version, kind, language)
+
+
+def _haystack(draw: Fields, files: DataFiles, language: str, length: int) -> str:
+    names = draw.texts("file_list", "haystack", "haystack_file", "files", "file")
+    if names is None:
+        return default_haystack(files, language, length)
+    if len(names) != 1:
+        raise EvalError("A draw is one prompt; name the one haystack file it is made from.")
+    return names[0].rsplit("/", 1)[-1]
+
+
+def _depths(draw: Fields, kind: str) -> tuple[float, ...]:
+    if kind == ATC:
+        return ()
+    value = draw.find("depths", "depth", "depth_percent", "depths_list")
+    if value is None and kind == RETRIEVAL:
+        return DEPTHS
+    values = value if isinstance(value, list | tuple) else [value]
+    return tuple(_depth(item) for item in values)
+
+
+def _depth(value: object) -> float:
+    try:
+        depth = float(str(value))
+    except ValueError:
+        depth = -1.0
+    if not 0 <= depth <= 100:
+        raise EvalError(f"A depth lies between 0 and 100 percent, not at {value!r}.")
+    return int(depth) if depth.is_integer() else depth
+
+
+def _at_start(draw: Fields) -> bool:
+    text = draw.text("quesiton_position", "question_position", "position", default="End").lower()
+    if text not in ("start", "end"):
+        raise EvalError(f"The question's position is Start or End, not {text!r}.")
+    return text == "start"
+
+
+_QUESTION_TYPES = ("eldest_ancestor", "nth_ancestor", "nth_descendant", "relationship_distance")
+
+
+def _question_type(draw: Fields) -> int:
+    text = draw.text("question_type", "atc_type", default="0").lower().rsplit(".", 1)[-1]
+    if text in _QUESTION_TYPES:
+        return _QUESTION_TYPES.index(text)
+    number = Fields({"question_type": text}).number("question_type")
+    if not 0 <= number < len(_QUESTION_TYPES):
+        raise EvalError(f"question_type is 0 to 3 or one of {', '.join(_QUESTION_TYPES)}.")
+    return number
