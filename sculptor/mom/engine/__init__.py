@@ -1,0 +1,1 @@
+"""What runs a model turn by turn: feed tokens, generate, take the state back, branch it."""

@@ -1,0 +1,232 @@
+"""The Mixture-of-Memories token mixer (arXiv 2502.13685).
+
+A router picks ``top_k`` of ``memories`` recurrent states for each token; only those, and the
+shared one, are written and read. The layer works on packed tokens and carries a state of constant
+size: continuing from it with any number of tokens, none included, equals one pass.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from sculptor.mom.layers.config import MixerConfig
+from sculptor.mom.layers.tensors import TensorRecord
+from sculptor.mom.ops.chunk import chunk_delta_rule
+from sculptor.mom.ops.conv import short_conv
+from sculptor.mom.ops.grouped import grouped_linear
+from sculptor.mom.ops.mix import gated_norm, mix_rows
+from sculptor.mom.ops.naive import accumulator_dtype
+from sculptor.mom.ops.routing import Route, RowPlan, plan_rows, route
+
+GLA_RANK = 16
+GLA_TEMPERATURE = 16.0
+L2_EPS = 1e-6
+"""Added to the squared norm of q and k."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MixerState(TensorRecord):
+    """What ``S`` sequences carry through one mixer.
+
+    ``memories [S, G, H, K, V]`` in at least fp32. ``tails``: with the convolution before routing
+    one tensor ``[S, W - 1, d]``; inside the memories three, for q, k and v,
+    ``[S, G, W - 1, channels]``. All raw rows, oldest first.
+    """
+
+    memories: Tensor
+    tails: tuple[Tensor, ...]
+
+
+class Mixer(nn.Module):
+    """Route, write, read, mix, gate and project: ``x [N, d]`` to ``y [N, d]``."""
+
+    def __init__(self, config: MixerConfig) -> None:
+        super().__init__()
+        self.config = config
+        c, rule = config, config.rule
+        gate_width = {"none": 0, "constant": 0, "head": c.heads, "channel": GLA_RANK}[rule.decay]
+        beta_width = c.heads if rule.learns_beta else 0
+        self.sections = [c.key_width, c.value_width, beta_width, gate_width]
+        self.router = nn.Parameter(torch.empty(c.memories, c.d_model))
+        self.query = nn.Parameter(torch.empty(c.key_width, c.d_model))
+        self.memory = nn.Parameter(torch.empty(c.groups, c.d_model, sum(self.sections)))
+        self.gate = nn.Parameter(torch.empty(c.value_width, c.d_model))
+        self.out = nn.Parameter(torch.empty(c.d_model, c.value_width))
+        self.norm = nn.Parameter(torch.empty(c.value_dim))
+        channels = (c.d_model,) if c.conv == "before" else (c.key_width,) * 2 + (c.value_width,)
+        self.convs = nn.ParameterList(torch.empty(n, c.conv_width) for n in channels)
+        if rule.decay == "head":
+            self.a_log = nn.Parameter(torch.empty(c.heads))
+            self.dt_bias = nn.Parameter(torch.empty(c.heads))
+        if rule.decay == "channel":
+            self.gate_up = nn.Parameter(torch.empty(c.groups, GLA_RANK, c.key_width))
+            self.gate_bias = nn.Parameter(torch.empty(c.key_width))
+        self.reset_parameters()
+
+    @torch.no_grad()
+    def reset_parameters(self) -> None:
+        """Draw the weights as published: Xavier with gain 2^-2.5, log-uniform time steps."""
+        gain = 2**-2.5
+        for weight in (self.router, self.query, self.gate, self.out):
+            _xavier(weight, gain)
+        for group in self.memory:
+            for section in torch.split(group, self.sections, dim=1):
+                _xavier(section, gain)
+        self.norm.fill_(1.0)
+        for conv in self.convs:
+            nn.init.uniform_(conv, -(conv.shape[1] ** -0.5), conv.shape[1] ** -0.5)
+        if self.config.rule.decay == "head":
+            self.a_log.uniform_(1e-3, 16.0).log_()
+            step = torch.empty_like(self.dt_bias).uniform_(math.log(1e-3), math.log(1e-1)).exp_()
+            self.dt_bias.copy_(step + torch.log(-torch.expm1(-step.clamp(min=1e-4))))
+        if self.config.rule.decay == "channel":
+            for group in self.gate_up:
+                _xavier(group, gain)
+            self.gate_bias.zero_()
+
+    def new_state(self, sequences: int) -> MixerState:
+        """Return the empty state of ``sequences`` sequences, on the weights' device."""
+        c = self.config
+        zero = torch.zeros((), device=self.norm.device, dtype=accumulator_dtype(self.norm))
+        memories = zero.new_zeros(sequences, c.groups, c.heads, c.key_dim, c.value_dim)
+        lead = [sequences] if c.conv == "before" else [sequences, c.groups]
+        tails = (zero.new_zeros([*lead, w.shape[1] - 1, w.shape[0]]) for w in self.convs)
+        return MixerState(memories=memories, tails=tuple(tails))
+
+    def forward(
+        self, x: Tensor, *, cu_seqlens: Tensor, state: MixerState, max_seqlen: int | None = None
+    ) -> tuple[Tensor, MixerState, Route]:
+        """Mix ``x [N, d]``, the packed tokens of as many sequences as ``state`` holds.
+
+        ``cu_seqlens [S + 1]`` are their offsets; ``max_seqlen`` bounds the longest.
+        """
+        c = self.config
+        tails: list[Tensor] = []
+        if c.conv == "before":
+            x, tail = short_conv(
+                x, weight=self.convs[0], tails=state.tails[0], cu_seqlens=cu_seqlens
+            )
+            tails.append(tail)
+        chosen = route(x, weight=self.router, top_k=c.top_k)
+        plan = self._plan(chosen, cu_seqlens)
+        q = functional.linear(x, self.query.to(x.dtype))[plan.token]
+        rows = grouped_linear(x, weight=self.memory, plan=plan)
+        k, v, beta, gate = torch.split(rows, self.sections, dim=1)
+        if c.conv == "memory":
+            convolved = []
+            for rows, weight, old in zip((q, k, v), self.convs, state.tails, strict=True):
+                y, tail = short_conv(
+                    rows, weight=weight, tails=_to_buckets(old), cu_seqlens=plan.cu_rows
+                )
+                convolved.append(y)
+                tails.append(_from_buckets(tail, groups=c.groups))
+            q, k, v = convolved
+        writes = self._writes(chosen, plan)
+        o, memories = chunk_delta_rule(
+            q=self._normed(q),
+            k=self._normed(k),
+            v=torch.unflatten(functional.silu(v), 1, (c.heads, c.value_dim)),
+            g=self.log_decay(gate, memory=plan.memory, writes=writes),
+            beta=self.write_strength(beta, rows=q, writes=writes),
+            cu_seqlens=plan.cu_rows,
+            initial_state=_to_buckets(state.memories),
+            scale=c.key_dim**-0.5,
+            erase=c.rule.erases,
+            max_seqlen=max_seqlen,
+            chunk=c.chunk,
+        )
+        y = self._finish(mix_rows(o, weights=self._mix_weights(chosen), plan=plan), x)
+        memories = _from_buckets(memories, groups=c.groups)
+        return y, MixerState(memories=memories, tails=tuple(tails)), chosen
+
+    def log_decay(self, gate: Tensor, *, memory: Tensor, writes: Tensor | None) -> Tensor | None:
+        """Return the log-decay of each row, ``[R, H]`` or ``[R, H, K]``, or None for no decay.
+
+        ``gate [R, ...]`` is the rows' raw projection, ``memory [R]`` where they went,
+        ``writes [R]`` zero where a row only reads.
+        """
+        c = self.config
+        dtype = accumulator_dtype(gate)
+        if c.rule.decay == "none":
+            return None
+        if c.rule.decay == "constant":
+            power = torch.arange(c.heads, device=gate.device, dtype=dtype)
+            g = torch.log1p(-torch.exp2(-5.0 - power)).expand(gate.shape[0], c.heads)
+        elif c.rule.decay == "head":
+            step = functional.softplus(gate.to(dtype) + self.dt_bias.to(dtype))
+            g = -self.a_log.to(dtype).exp() * step
+        else:
+            raw = _by_memory(gate.to(dtype), self.gate_up.to(dtype), memory)
+            g = functional.logsigmoid(raw + self.gate_bias.to(dtype)) / GLA_TEMPERATURE
+            g = torch.unflatten(g, 1, (c.heads, c.key_dim))
+        return g if writes is None else g * writes.view(-1, *[1] * (g.dim() - 1))
+
+    def write_strength(self, raw: Tensor, *, rows: Tensor, writes: Tensor | None) -> Tensor:
+        """Return ``beta [R, H]`` in at least fp32; one where the rule does not learn it."""
+        c = self.config
+        dtype = accumulator_dtype(rows)
+        beta = torch.ones(rows.shape[0], c.heads, dtype=dtype, device=rows.device)
+        if c.rule.learns_beta:
+            beta = c.beta_max * raw.to(dtype).sigmoid()
+        return beta if writes is None else beta * writes.unsqueeze(1)
+
+    def _plan(self, chosen: Route, cu_seqlens: Tensor) -> RowPlan:
+        c = self.config
+        index = chosen.index
+        if c.read == "dense":
+            every = torch.arange(c.memories, device=index.device)
+            index = every.expand(index.shape[0], c.memories)
+        return plan_rows(index, cu_seqlens=cu_seqlens, memories=c.memories, shared=c.shared)
+
+    def _writes(self, chosen: Route, plan: RowPlan) -> Tensor | None:
+        if self.config.read == "routed":
+            return None
+        picked = torch.zeros_like(chosen.probabilities).scatter(1, chosen.index, 1.0)
+        if self.config.shared:
+            picked = functional.pad(picked, (0, 1), value=1.0)
+        return picked[plan.token, plan.memory]
+
+    def _mix_weights(self, chosen: Route) -> Tensor:
+        dense = self.config.read == "dense"
+        weights = chosen.probabilities if dense else chosen.weights
+        return functional.pad(weights, (0, 1), value=1.0) if self.config.shared else weights
+
+    def _normed(self, x: Tensor) -> Tensor:
+        return unit_heads(
+            torch.unflatten(functional.silu(x), 1, (self.config.heads, self.config.key_dim))
+        )
+
+    def _finish(self, o: Tensor, x: Tensor) -> Tensor:
+        c = self.config
+        z = functional.linear(x, self.gate.to(x.dtype))
+        z = torch.unflatten(z, 1, (c.heads, c.value_dim))
+        y = gated_norm(o, z=z, weight=self.norm, eps=c.norm_eps, gate=c.gate)
+        return functional.linear(y.flatten(1), self.out.to(x.dtype))
+
+
+def unit_heads(x: Tensor) -> Tensor:
+    """Return ``x [..., H, K]`` with every head at length one, in at least fp32."""
+    x = x.to(accumulator_dtype(x))
+    return x * torch.rsqrt(x.square().sum(-1, keepdim=True) + L2_EPS)
+
+
+def _xavier(weight: Tensor, gain: float) -> None:
+    if weight.numel():
+        bound = gain * math.sqrt(6.0 / sum(weight.shape))
+        weight.uniform_(-bound, bound)
+
+
+def _by_memory(x: Tensor, weight: Tensor, memory: Tensor) -> Tensor:
+    every = torch.einsum("rd,gdc->rgc", x, weight)
+    return every[torch.arange(x.shape[0], device=x.device), memory]
+
+
+def _to_buckets(x: Tensor) -> Tensor:
+    return x.transpose(0, 1).flatten(0, 1)
+
+
+def _from_buckets(x: Tensor, *, groups: int) -> Tensor:
+    return torch.unflatten(x, 0, (groups, x.shape[0] // groups)).transpose(0, 1)

@@ -1,0 +1,1 @@
+"""Configuration, state and the language model made of Mixture-of-Memories blocks."""
