@@ -6,6 +6,7 @@ the original's name and the names a reader would try, in that order, at the top 
 the wrong type is an error that names it.
 """
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
@@ -106,6 +107,15 @@ class Fields:
         shown = repr(value)
         shown = shown if len(shown) <= 60 else shown[:57] + "..."
         return EvalError(f"The {self._what}'s field {names[0]!r} must be {wanted}, not {shown}.")
+
+
+def sample_id(fields: Fields, name: str, text: str) -> str:
+    """Return the draw's own id, its seed and index, or a hash of its text."""
+    if fields.has("id"):
+        return fields.text("id")
+    if fields.has("seed") and fields.has("index"):
+        return f"{name}/{fields.number('seed')}/{fields.number('index')}"
+    return f"{name}/{hashlib.sha256(text.encode()).hexdigest()[:12]}"
 
 
 _WORDS = {"true": True, "on": True, "yes": True, "1": True}

@@ -36,13 +36,18 @@ class Score:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
-    """One case, ready to be sent: ``params`` is what metrics group by and scorers may need."""
+    """One case, ready to be sent.
+
+    ``params`` is what metrics group by and scorers may need; ``tools`` are definitions that belong
+    to a conversation in which tools were used.
+    """
 
     id: str
     draw: Object
     messages: Sequence[Message]
     reference: Json
     params: Object
+    tools: Sequence[Object] = ()
 
 
 class Task(Protocol):

@@ -83,8 +83,8 @@ def _elder_only(case: Case, names: Sequence[str]) -> Challenge:
 
 def _free(case: Case, names: Sequence[str]) -> Challenge:
     rng = random.Random(case.seed)
-    for _ in range(case.counter + 1):
-        chain = draw_chain(
+    chains = [
+        draw_chain(
             rng,
             names,
             people=case.num_needles,
@@ -92,6 +92,9 @@ def _free(case: Case, names: Sequence[str]) -> Challenge:
             style="v1",
             shuffle=case.variant == "free",
         )
+        for _ in range(case.counter + 1)
+    ]
+    chain = chains[-1]
     eldest = chain.names[0]
     return Challenge(
         text=_story_text("v1", "atc_free", case, chain), reference=f"{eldest}*{eldest}"

@@ -5,12 +5,11 @@ so that seed 0 is the benchmark itself. Samples walk through the cells in wide s
 a run already cover the lengths and depths.
 """
 
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import gcd
 
-from sculptor.evals.fields import Fields
+from sculptor.evals.fields import Fields, sample_id
 from sculptor.evals.files import DataFiles
 from sculptor.evals.needlebench import corrected, scorers
 from sculptor.evals.needlebench.atc import build_challenge
@@ -117,7 +116,7 @@ class NeedleBench:
         case = read_case(fields, self.files, version=self.version, kind=self.kind)
         text, reference = self._build(case)
         return Sample(
-            id=self._sample_id(fields, text),
+            id=sample_id(fields, self.name, text),
             draw=draw,
             messages=(user_message(text),),
             reference=reference,
@@ -200,13 +199,6 @@ class NeedleBench:
         if case.version == "v1":
             return choose_derivation(content, language=language, count=count, counter=counter)
         return choose_chain(content, language=language, links=count, counter=counter)
-
-    def _sample_id(self, fields: Fields, text: str) -> str:
-        if fields.has("id"):
-            return fields.text("id")
-        if fields.has("index") and fields.has("seed"):
-            return f"{self.name}/{fields.number('seed')}/{fields.number('index')}"
-        return f"{self.name}/{hashlib.sha256(text.encode()).hexdigest()[:12]}"
 
 
 def _guided(case: Case, question: str) -> str:

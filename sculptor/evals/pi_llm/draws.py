@@ -179,9 +179,9 @@ def _draw_items(
     used: _Usage,
 ) -> list[str]:
     weights = _weights([used.items.get((key, value), 0) for value in values], options)
-    picked = numbers.choice(
+    picked: list[int] = numbers.choice(
         range(len(values)), size=count, replace=options.sample_replacement, p=weights
-    )
+    ).tolist()
     items = [values[index] for index in picked]
     for item in items:
         used.items[key, item] = used.items.get((key, item), 0) + 1

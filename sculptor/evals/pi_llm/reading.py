@@ -5,13 +5,12 @@ Accepted are the original program's lists (``list_tracked_keys``, ``list_all_pai
 leaves out are taken from its pairs.
 """
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import cast
 
-from sculptor.evals.fields import Fields
+from sculptor.evals.fields import Fields, sample_id
 from sculptor.evals.pi_llm.forgetting import Forgetting
 from sculptor.evals.pi_llm.options import Options
 from sculptor.evals.pi_llm.scorers import read_truth
@@ -86,15 +85,6 @@ def read_forgotten(fields: Fields, options: Options, tracked: Sequence[str]) -> 
             "chance; the draw must list them in 'forget_keys'."
         )
     return found or ()
-
-
-def sample_id(fields: Fields, name: str, text: str) -> str:
-    """Return the draw's own id, its seed and index, or a hash of its prompt."""
-    if fields.has("id"):
-        return fields.text("id")
-    if fields.has("seed") and fields.has("index"):
-        return f"{name}/{fields.number('seed')}/{fields.number('index')}"
-    return f"{name}/{hashlib.sha256(text.encode()).hexdigest()[:12]}"
 
 
 def hub_sample(fields: Fields, name: str) -> Sample:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import cast
 
-from sculptor.evals.fields import Fields
+from sculptor.evals.fields import Fields, sample_id
 from sculptor.evals.files import DICTIONARY, DataFiles
 from sculptor.evals.pi_llm.corrected import score_corrected
 from sculptor.evals.pi_llm.metrics import Row, interference_endurance, summarize
@@ -20,7 +20,6 @@ from sculptor.evals.pi_llm.reading import (
     read_forgotten,
     read_pairs,
     read_tracked,
-    sample_id,
 )
 from sculptor.evals.pi_llm.scorers import read_truth, score_opencompass, score_original
 from sculptor.evals.types import (

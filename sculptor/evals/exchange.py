@@ -1,0 +1,87 @@
+"""Prompts and scores for people who work outside this program: JSON in, JSON out.
+
+These are the functions behind ``sculptor eval prompt`` and ``sculptor eval score``.
+"""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from sculptor.evals.fields import Fields
+from sculptor.evals.types import EvalError, Json, Message, Object, Task
+
+Row = tuple[Object, float | None]
+
+_LINE_FIELDS = ("id", "reply", "prediction", "response", "reference", "params", "draw")
+
+
+def read_draws(text: str) -> tuple[list[Object], bool]:
+    """Return the draws of a JSON object, list or lines, and whether it was one object."""
+    try:
+        value: Json = json.loads(text)
+    except json.JSONDecodeError:
+        return [_draw_of(item) for item in _parse_lines(text.split("\n"), "draw")], False
+    if isinstance(value, Mapping):
+        return [_draw_of(value)], True
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [_draw_of(item) for item in value], False
+    raise EvalError("A draw is a JSON object; see `sculptor eval prompt --help`.")
+
+
+def prompt_messages(task: Task, draw: Object) -> Sequence[Message]:
+    """Return the chat messages of a draw."""
+    return task.sample(draw).messages
+
+
+def score_lines(
+    task: Task, lines: Iterable[str], *, scorer: str | None = None
+) -> Iterator[tuple[Object, Row]]:
+    """Yield, for each JSON line to score, the line to print and the row for metrics.
+
+    A line holds ``id``, ``reply``, ``reference`` and, where needed, ``params``. A reply of
+    ``null`` is the empty reply. Instead of ``reference`` it may hold a ``draw`` to take it from.
+    """
+    for line in _parse_lines(lines, "line to score"):
+        if not isinstance(line, Mapping):
+            raise EvalError("Each line to score is a JSON object with id, reply and reference.")
+        yield _score_line(task, line, scorer)
+
+
+def _score_line(task: Task, line: Object, scorer: str | None) -> tuple[Object, Row]:
+    reply, reference, params = line.get("reply"), line.get("reference"), line.get("params")
+    if reply is None:
+        reply = line.get("prediction", line.get("response")) or ""
+    if not isinstance(reply, str):
+        raise EvalError(f"The reply of line {line.get('id')!r} must be a string or null.")
+    found: Object = {
+        **{name: value for name, value in line.items() if name not in _LINE_FIELDS},
+        **(params if isinstance(params, Mapping) else {}),
+    }
+    draw = line.get("draw")
+    if isinstance(draw, Mapping) and reference is None:
+        sample = task.sample(draw)
+        reference, found = sample.reference, {**sample.params, **found}
+    if reference is None:
+        reference = Fields(line).find("answer_formatted", "gold", "answer")
+    if reference is None:
+        raise EvalError(f"Line {line.get('id')!r} has no reference.")
+    score = task.score(reply, reference, scorer=scorer, params=found)
+    return {"id": line.get("id"), "score": score.value, **score.detail}, (found, score.value)
+
+
+def _draw_of(value: Json) -> Object:
+    if not isinstance(value, Mapping):
+        raise EvalError("Every draw is a JSON object.")
+    inner = value.get("draw")
+    if isinstance(inner, Mapping):
+        return {**({"id": value["id"]} if "id" in value else {}), **inner}
+    return value
+
+
+def _parse_lines(lines: Iterable[str], what: str) -> Iterator[Json]:
+    for number, line in enumerate(lines, start=1):
+        if line.strip():
+            try:
+                value: Json = json.loads(line)
+            except json.JSONDecodeError as error:
+                raise EvalError(f"Line {number} is no JSON {what}: {error}.") from error
+            yield value
