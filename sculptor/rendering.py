@@ -1,0 +1,148 @@
+"""Rendering: a message and what is in force for it give the bytes that a model is shown.
+
+It is pure: the same message and leaves give the same bytes. Text inside parts is replaced and
+nothing else is touched; a message with nothing in force is its own original bytes.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import NamedTuple
+
+import orjson
+
+from sculptor import markers
+from sculptor.messages import Message, Part
+from sculptor.spans import locate, splice
+from sculptor.state import HIDDEN, Fragment
+from sculptor.tokens import TokenCounter
+
+MESSAGE_OVERHEAD_TOKENS = 4
+"""What a chat template adds around one message."""
+
+IMAGE_TOKENS = {"low": 85, "high": 765}
+"""What OpenAI's vision models take for one image of 1024 x 1024 pixels, by level of detail."""
+
+
+class Stretch(NamedTuple):
+    """A run of one part's shown text; ``name`` tells two stretches of equal place apart."""
+
+    name: str
+    text: str
+    tokens: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rendered:
+    """One message as shown: its bytes, its tokens, and its stretches with their tokens."""
+
+    wire: bytes
+    tokens: int
+    stretches: tuple[tuple[str, int], ...] = ()
+
+
+def render_message(
+    message: Message,
+    leaves: Sequence[Fragment],
+    counter: TokenCounter,
+    *,
+    escape: bool,
+    inline: bool = False,
+) -> Rendered:
+    """Render one message with its leaf fragments in reading order.
+
+    ``escape`` says that the view holds a marker, so look-alikes in client text are doubled;
+    ``inline`` puts boundary markers around visible fragments.
+    """
+    altered = any(leaf.status in HIDDEN for leaf in leaves) or (inline and bool(leaves))
+    forged = escape and has_look_alike(message)
+    tokens = fixed_tokens(message, counter)
+    edits = []
+    stretches: list[tuple[str, int]] = []
+    for index, part in enumerate(message.parts):
+        if part.text_path is None:
+            continue
+        inside = [leaf for leaf in leaves if leaf.part == index]
+        runs = list(_stretches(part, inside, counter, inline=inline))
+        stretches += [(run.name, run.tokens) for run in runs]
+        if (altered and inside) or (forged and markers.looks_like_marker(part.text)):
+            text = "".join(_escaped(runs) if escape else (run.text for run in runs))
+            edits.append((locate(message.wire, part.text_path), orjson.dumps(text)))
+    edits.sort()
+    return Rendered(
+        wire=splice(message.wire, edits) if edits else message.wire,
+        tokens=tokens + sum(count for _, count in stretches),
+        stretches=tuple(stretches),
+    )
+
+
+def has_look_alike(message: Message) -> bool:
+    """Whether client text in the message matches the marker grammar."""
+    return any(
+        part.text_path is not None and markers.looks_like_marker(part.text)
+        for part in message.parts
+    )
+
+
+def fixed_tokens(message: Message, counter: TokenCounter) -> int:
+    """Return the tokens of what no operation changes: calls, images, the template's own."""
+    tokens = MESSAGE_OVERHEAD_TOKENS
+    for index, part in enumerate(message.parts):
+        if part.text_path is not None:
+            continue
+        if part.kind == "image":
+            low = b'"low"' in message.part_wire(index)
+            tokens += IMAGE_TOKENS["low" if low else "high"]
+        else:
+            tokens += counter.count(part.text)
+    return tokens
+
+
+def common_tokens(before: Rendered, after: Rendered) -> int:
+    """Return the tokens at the beginning of a message that a change left as they were."""
+    same = 0
+    for old, new in zip(before.stretches, after.stretches, strict=False):
+        if old != new:
+            break
+        same += old[1]
+    return same
+
+
+def _stretches(
+    part: Part, leaves: Sequence[Fragment], counter: TokenCounter, *, inline: bool
+) -> Iterator[Stretch]:
+    at = 0
+    for leaf in leaves:
+        if leaf.start > at:
+            yield _plain(part.text[at : leaf.start], counter)
+        yield _leaf(leaf, part.text[leaf.start : leaf.end], counter, inline=inline)
+        at = leaf.end
+    if at < len(part.text):
+        yield _plain(part.text[at:], counter)
+
+
+def _plain(text: str, counter: TokenCounter) -> Stretch:
+    return Stretch("", text, counter.count(text))
+
+
+def _leaf(leaf: Fragment, text: str, counter: TokenCounter, *, inline: bool) -> Stretch:
+    if leaf.status == "folded":
+        shown = markers.folded(leaf.id, leaf.tokens, markers.preview_of(text))
+        return Stretch(f"{leaf.id} folded", shown, counter.count(shown))
+    if leaf.status == "summarized" and leaf.summary is not None:
+        shown = markers.summarized(leaf.id, leaf.tokens, leaf.summary.focus, leaf.summary.text)
+        return Stretch(f"{leaf.id} {shown}", shown, counter.count(shown))
+    if inline:
+        shown = markers.bounded(leaf.id, markers.escape(text))
+        return Stretch(f"{leaf.id} bounded", shown, leaf.tokens + counter.count(shown[:8]) * 2)
+    return Stretch("", text, leaf.tokens)
+
+
+def _escaped(runs: Sequence[Stretch]) -> Iterator[str]:
+    """Double look-alikes in client text, runs of it joined first: a border must not hide one."""
+    for own, group in groupby(runs, key=lambda run: bool(run.name)):
+        texts = [run.text for run in group]
+        if not own:
+            yield markers.escape("".join(texts))
+        else:
+            yield from texts
