@@ -8,5 +8,6 @@ def _exact_and_repeatable() -> None:
     before = torch.get_default_dtype()
     torch.set_default_dtype(torch.float64)
     torch.manual_seed(1234)
+    torch.set_num_threads(1)
     yield
     torch.set_default_dtype(before)

@@ -127,26 +127,32 @@ def _prepare(
     channel = total if total.dim() == 4 else total.unsqueeze(-1)
     into, out = channel.exp(), (channel[:, :, -1:] - channel).exp()
     keep = channel[:, :, -1].exp().unsqueeze(-1)
-    scores = _decayed_product(q, k, total, diagonal=0)
+    decayed = _DecayedProduct(total)
     strength = beta.unsqueeze(-1)
     u, w = strength * v, None
     if erase:
-        system = strength * _decayed_product(k, k, total, diagonal=-1)
+        # The solver takes the diagonal for ones and reads nothing above it.
+        system = strength * decayed(k, k)
         right = torch.cat([u, strength * into * k], dim=-1)
         solved = torch.linalg.solve_triangular(system, right, upper=False, unitriangular=True)
-        u, w = solved.split([v.shape[-1], k.shape[-1]], dim=-1)
-    return _Chunks(u=u, w=w, q_in=into * q, k_out=out * k, scores=scores, keep=keep)
+        u, w = solved[..., : v.shape[-1]], solved[..., v.shape[-1] :]
+    return _Chunks(u=u, w=w, q_in=into * q, k_out=out * k, scores=decayed(q, k), keep=keep)
 
 
-def _decayed_product(left: Tensor, right: Tensor, total: Tensor, *, diagonal: int) -> Tensor:
-    """Return ``sum_c left_ic right_jc exp(G_ic - G_jc)`` for ``i >= j - diagonal``, else zero."""
-    size = left.shape[2]
-    later = torch.ones(size, size, dtype=torch.bool, device=left.device).triu(diagonal + 1)
-    if total.dim() == 4:
-        gap = (total.unsqueeze(3) - total.unsqueeze(2)).masked_fill(later[..., None], -torch.inf)
-        return torch.einsum("nhic,nhjc,nhijc->nhij", left, right, gap.exp())
-    gap = (total.unsqueeze(3) - total.unsqueeze(2)).masked_fill(later, -torch.inf)
-    return (left @ right.transpose(-1, -2)) * gap.exp()
+class _DecayedProduct:
+    """``sum_c left_ic right_jc exp(G_ic - G_jc)`` for ``i >= j``, else zero."""
+
+    def __init__(self, total: Tensor) -> None:
+        size = total.shape[2]
+        later = torch.ones(size, size, dtype=torch.bool, device=total.device).triu(1)
+        later = later.unsqueeze(-1) if total.dim() == 4 else later
+        gap = total.unsqueeze(3) - total.unsqueeze(2)
+        self._decay = gap.masked_fill(later, -torch.inf).exp()
+
+    def __call__(self, left: Tensor, right: Tensor) -> Tensor:
+        if self._decay.dim() == 5:
+            return torch.einsum("nhic,nhjc,nhijc->nhij", left, right, self._decay)
+        return (left @ right.transpose(-1, -2)) * self._decay
 
 
 def _pass_states(

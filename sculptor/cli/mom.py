@@ -1,0 +1,166 @@
+"""`sculptor mom`: look at, time, train and examine the Mixture-of-Memories model."""
+
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+
+app = typer.Typer(
+    no_args_is_help=True,
+    help="The small language model: what it is, how fast, how to train it, what it recalls.",
+)
+
+RecipeFile = Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="A recipe (TOML).")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+Threads = Annotated[int, typer.Option(min=0, help="CPU threads; 0 leaves the default.")]
+
+
+@app.command()
+def info(recipe: RecipeFile, as_json: AsJson = False) -> None:
+    """Show a recipe's model: its weights, those one token uses, the size of its state.
+
+    Example: sculptor mom info evals/recipes/mom/small.toml
+    """
+    _need_torch()
+    import torch
+
+    from sculptor.mom.models.modeling import MomForCausalLM, count_active, count_parameters
+    from sculptor.mom.recipes.recipe import load_recipe
+
+    try:
+        config = load_recipe(recipe).model
+    except ValueError as error:
+        _fail(str(error))
+    with torch.device("meta"):
+        model = MomForCausalLM(config)
+    told = {
+        "parameters": count_parameters(model),
+        "active_parameters": count_active(model),
+        "state_bytes": config.state_bytes,
+        "layers": config.layers,
+        "attention_layers": list(config.attention_layers),
+        "rule": str(config.rule),
+    }
+    _tell(told, as_json=as_json)
+
+
+@app.command()
+def bench(
+    recipe: RecipeFile,
+    length: Annotated[int, typer.Option(min=1, help="Tokens per sequence.")] = 1024,
+    sequences: Annotated[int, typer.Option(min=1, help="Sequences in the pack.")] = 1,
+    runs: Annotated[int, typer.Option(min=1, help="Timed repetitions.")] = 5,
+    threads: Threads = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Time one layer forward and backward, and decoding; show that the state stays as it is.
+
+    Example: sculptor mom bench evals/recipes/mom/small.toml --length 512 --json
+    """
+    _need_torch(threads)
+    import torch
+
+    from sculptor.mom.recipes.measure import measure_lengths, time_decode, time_mixer
+    from sculptor.mom.recipes.recipe import load_recipe
+
+    try:
+        config = load_recipe(recipe).model
+    except ValueError as error:
+        _fail(str(error))
+    dtype = torch.bfloat16 if torch.cuda.is_available() else torch.float32
+    layer = time_mixer(config.mixer, sequences=sequences, length=length, dtype=dtype, runs=runs)
+    decode = time_decode(config, tokens=32, runs=runs)
+    told = {
+        "device": "cuda" if torch.cuda.is_available() else "cpu",
+        "layer_forward_backward": asdict(layer),
+        "layer_tokens_per_s": round(sequences * length / layer.median_s, 1),
+        "decode_tokens_per_s": round(32 / decode.median_s, 1),
+        "lengths": [asdict(p) for p in measure_lengths(config, lengths=(1, length), piece=length)],
+    }
+    _tell(told, as_json=as_json)
+
+
+@app.command()
+def train(
+    recipe: RecipeFile,
+    out: Annotated[Path, typer.Option(help="Folder of the run; an unfinished one is resumed.")],
+    until: Annotated[int, typer.Option(min=0, help="Stop after this step; 0 runs all.")] = 0,
+    threads: Threads = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Train a model from a recipe, or go on with a run that was cut.
+
+    Under `torchrun` every process takes its share of each batch.
+
+    Example: sculptor mom train evals/recipes/mom/small.toml --out runs/small
+    """
+    _need_torch(threads)
+    from sculptor.mom.recipes.recipe import load_recipe
+    from sculptor.mom.recipes.train import Trainer, find_place
+
+    try:
+        trainer = Trainer(load_recipe(recipe), folder=out, place=find_place())
+    except ValueError as error:
+        _fail(str(error))
+    line = trainer.run(until=until or None)
+    told: dict[str, object] = {"folder": str(out), "step": trainer.step}
+    _tell(told | (asdict(line) if line else {}), as_json=as_json)
+
+
+@app.command()
+def recall(
+    plan: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="A plan (TOML).")],
+    out: Annotated[Path, typer.Option(help="Folder of the study; finished runs are kept.")],
+    threads: Threads = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Compare models on a recall task: rates swept on one seed, the best run on all seeds.
+
+    Example: sculptor mom recall evals/recipes/mom/mqar_cpu.toml --out runs/mqar_cpu
+    """
+    _need_torch(threads)
+    from sculptor.mom.recipes.recall import load_plan, run_plan, summarize
+    from sculptor.mom.recipes.train import find_place
+
+    try:
+        study = load_plan(plan)
+        results = run_plan(study, folder=out, place=find_place(), tell=_progress)
+    except ValueError as error:
+        _fail(str(error))
+    rows = summarize(study, results)
+    if as_json:
+        typer.echo(json.dumps({"arms": rows}))
+        return
+    for row in rows:
+        typer.echo(f"{row['arm']}: {row['accuracy']:.4f} at rate {row['rate']:g}")
+
+
+def _progress(line: str) -> None:
+    typer.echo(line, err=True)
+
+
+def _tell(values: Mapping[str, object], *, as_json: bool) -> None:
+    if as_json:
+        typer.echo(json.dumps(values))
+        return
+    for name, value in values.items():
+        typer.echo(f"{name.replace('_', ' ')}: {value}")
+
+
+def _need_torch(threads: int = 0) -> None:
+    if find_spec("torch") is None:
+        _fail("This command needs torch; install it with: pip install 'sculptor-context[gpu]'")
+    if threads:
+        import torch
+
+        torch.set_num_threads(threads)
+
+
+def _fail(message: str) -> NoReturn:
+    typer.echo(f"Error: {message}", err=True)
+    sys.exit(1)

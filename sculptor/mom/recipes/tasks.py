@@ -1,0 +1,161 @@
+"""Synthetic recall tasks whose every batch follows from ``(seed, index)`` alone.
+
+The same numbers give the same batch on any machine and in any process, so a run can be cut and
+resumed anywhere. Evaluation draws from another stream of the same seed and never meets training.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Tokens = NDArray[np.int64]
+Stream = Literal["train", "eval"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """``tokens targets [B, T]`` and ``weights [B, T]``, above zero where an answer is wanted."""
+
+    tokens: Tokens
+    targets: Tokens
+    weights: NDArray[np.float32]
+
+
+class Task(Protocol):
+    """What can be trained on and scored by exact match of the answers."""
+
+    @property
+    def vocab_size(self) -> int:
+        """How many tokens the task uses."""
+        ...
+
+    @property
+    def length(self) -> int:
+        """Tokens per example."""
+        ...
+
+    def make(self, rng: np.random.Generator, *, examples: int) -> Batch:
+        """Draw a batch."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mqar:
+    """Multi-query associative recall (arXiv 2312.04927).
+
+    ``pairs`` keys with their values stand first; then, at random places among filler, every key
+    stands once more and its value is to be told. Token 0 is filler; keys are the lower half of
+    the rest, values the upper.
+    """
+
+    pairs: int
+    length: int
+    vocab_size: int
+
+    def __post_init__(self) -> None:
+        if self.length < 3 * self.pairs:
+            raise ValueError(
+                f"length={self.length} is too short for pairs={self.pairs}; "
+                f"give at least {3 * self.pairs}."
+            )
+        if (self.vocab_size - 1) // 2 < self.pairs:
+            raise ValueError(
+                f"vocab_size={self.vocab_size} holds too few keys for pairs={self.pairs}; "
+                f"give at least {2 * self.pairs + 1}."
+            )
+
+    def make(self, rng: np.random.Generator, *, examples: int) -> Batch:
+        """Draw ``examples`` sequences."""
+        half = (self.vocab_size - 1) // 2
+        keys = 1 + _distinct(rng, examples, choices=half, take=self.pairs)
+        values = 1 + half + rng.integers(half, size=(examples, self.pairs))
+        tokens = np.zeros((examples, self.length), dtype=np.int64)
+        tokens[:, 0 : 2 * self.pairs : 2] = keys
+        tokens[:, 1 : 2 * self.pairs : 2] = values
+        room = self.length - 2 * self.pairs
+        asked = 2 * self.pairs + _distinct(rng, examples, choices=room, take=self.pairs)
+        return _with_answers(tokens, at=asked, ask=keys, answers=values)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Overwrite:
+    """Keys are assigned values again and again; the last value is to be told.
+
+    ``keys`` live keys, ``updates`` assignments in all (every key at least once), then every key is
+    asked for once, in random order, at the end.
+    """
+
+    keys: int
+    updates: int
+    vocab_size: int
+
+    def __post_init__(self) -> None:
+        if self.updates < self.keys:
+            raise ValueError(
+                f"updates={self.updates} leaves keys without a value; give at least {self.keys}."
+            )
+        if (self.vocab_size - 1) // 2 < self.keys:
+            raise ValueError(
+                f"vocab_size={self.vocab_size} holds too few keys; "
+                f"give at least {2 * self.keys + 1}."
+            )
+
+    @property
+    def length(self) -> int:
+        """Tokens per example: two for an assignment, one for a question."""
+        return 2 * self.updates + self.keys
+
+    def make(self, rng: np.random.Generator, *, examples: int) -> Batch:
+        """Draw ``examples`` sequences."""
+        half = (self.vocab_size - 1) // 2
+        names = 1 + _distinct(rng, examples, choices=half, take=self.keys)
+        which = rng.integers(self.keys, size=(examples, self.updates))
+        which[:, : self.keys] = np.arange(self.keys)
+        which = rng.permuted(which, axis=1)
+        values = 1 + half + rng.integers(half, size=(examples, self.updates))
+        tokens = np.zeros((examples, self.length), dtype=np.int64)
+        row = np.arange(examples)[:, None]
+        tokens[:, 0 : 2 * self.updates : 2] = names[row, which]
+        tokens[:, 1 : 2 * self.updates : 2] = values
+        last = np.zeros((examples, self.keys), dtype=np.int64)
+        for i in range(self.updates):
+            last[np.arange(examples), which[:, i]] = values[:, i]
+        order = _distinct(rng, examples, choices=self.keys, take=self.keys)
+        asked = np.broadcast_to(2 * self.updates + np.arange(self.keys), order.shape)
+        return _with_answers(tokens, at=asked, ask=names[row, order], answers=last[row, order])
+
+
+def draw(task: Task, *, seed: int, stream: Stream, index: int, examples: int) -> Batch:
+    """Return batch ``index`` of a stream: the same everywhere, for ever."""
+    rng = np.random.default_rng([seed, {"train": 0, "eval": 1}[stream], index])
+    return task.make(rng, examples=examples)
+
+
+def task_from_dict(values: Mapping[str, object]) -> Task:
+    """Build the task that ``values["kind"]`` names from the rest of ``values``."""
+    kinds: dict[str, type[Mqar] | type[Overwrite]] = {"mqar": Mqar, "overwrite": Overwrite}
+    kind = kinds.get(str(values.get("kind")))
+    if kind is None:
+        raise ValueError(
+            f"Unknown task kind {values.get('kind')!r}; known: {', '.join(sorted(kinds))}."
+        )
+    given = {name: value for name, value in values.items() if name != "kind"}
+    wanted = {f.name for f in fields(kind)}
+    if set(given) != wanted:
+        raise ValueError(f"Task {values['kind']!r} takes exactly {', '.join(sorted(wanted))}.")
+    return kind(**{name: int(str(value)) for name, value in given.items()})
+
+
+def _distinct(rng: np.random.Generator, examples: int, *, choices: int, take: int) -> Tokens:
+    return rng.random((examples, choices)).argsort(axis=1)[:, :take].astype(np.int64)
+
+
+def _with_answers(tokens: Tokens, *, at: Tokens, ask: Tokens, answers: Tokens) -> Batch:
+    row = np.arange(tokens.shape[0])[:, None]
+    targets = np.zeros_like(tokens)
+    weights = np.zeros(tokens.shape, dtype=np.float32)
+    tokens[row, at], targets[row, at], weights[row, at] = ask, answers, 1.0
+    return Batch(tokens=tokens, targets=targets, weights=weights)

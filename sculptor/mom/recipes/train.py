@@ -1,0 +1,273 @@
+"""Training from a recipe: one process or several, cut anywhere and resumed to the same numbers.
+
+A run is a folder: ``recipe.json``, ``metrics.jsonl``, ``plot.svg`` and ``checkpoint.pt``. What
+step ``i`` does depends on the weights, the optimisers and ``i`` alone, so a run that was cut goes
+on from its last checkpoint as if nothing had happened; lines written after it are dropped.
+"""
+
+import json
+import os
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from sculptor.mom.models.modeling import LossParts, MomForCausalLM
+from sculptor.mom.models.packing import pack_batch
+from sculptor.mom.ops.routing import count_load
+from sculptor.mom.recipes.data import Batches, TensorBatch, iter_batches
+from sculptor.mom.recipes.optim import make_optimizers, rate_at
+from sculptor.mom.recipes.plot import line_plot
+from sculptor.mom.recipes.recipe import Recipe
+from sculptor.mom.recipes.tasks import task_from_dict
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Score:
+    """Exact match on unseen examples, cross-entropy, and the share of each memory by layer."""
+
+    right: int
+    asked: int
+    entropy: float
+    load: list[list[float]]
+
+    @property
+    def accuracy(self) -> float:
+        """Share of questions answered exactly."""
+        return self.right / self.asked
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetricsLine:
+    """One line of ``metrics.jsonl``: after ``step`` steps, how training stands."""
+
+    step: int
+    loss: float
+    balance: float
+    gradient_norm: float
+    rate: float
+    tokens_per_s: float
+    score: Score
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where this process stands: its device, and its rank among ``world`` processes."""
+
+    device: torch.device
+    rank: int = 0
+    world: int = 1
+
+
+class Trainer:
+    """Holds a run's model, optimisers and step; `run` carries it to the end."""
+
+    def __init__(self, recipe: Recipe, *, folder: Path, place: Place) -> None:
+        self.recipe, self.folder, self.place = recipe, folder, place
+        self.task = task_from_dict(recipe.task)
+        if self.task.vocab_size > recipe.model.vocab_size:
+            raise ValueError(
+                f"The task uses {self.task.vocab_size} tokens; "
+                f"model.vocab_size is {recipe.model.vocab_size}."
+            )
+        weights, compute = _dtypes(recipe.train.dtype)
+        torch.manual_seed(recipe.train.seed)
+        model = MomForCausalLM(recipe.model, compute_dtype=compute)
+        self.model = model.to(device=place.device, dtype=weights)
+        self.optimizers = make_optimizers(self.model, recipe.train)
+        self.step = 0
+        self._load()
+
+    def run(self, *, until: int | None = None) -> MetricsLine | None:
+        """Train up to step ``until`` (default: the recipe's end) and return the last evaluation.
+
+        A checkpoint is written every ``save_every`` steps and where the run stops.
+        """
+        settings = self.recipe.train
+        end = settings.steps if until is None else min(until, settings.steps)
+        batches = self._stream("train")
+        began, tokens = time.perf_counter(), 0
+        last: MetricsLine | None = None
+        for batch in iter_batches(batches, first=self.step, end=end, workers=settings.workers):
+            batch = batch.to(self.place.device)
+            parts, norm = self._one_step(batch)
+            self.step += 1
+            tokens += batch.tokens.numel() * self.place.world
+            if self.step % settings.eval_every == 0 or self.step == settings.steps:
+                elapsed = time.perf_counter() - began
+                last = MetricsLine(
+                    step=self.step,
+                    loss=float(parts.cross_entropy.detach()),
+                    balance=float(parts.balance.detach()),
+                    gradient_norm=float(norm),
+                    rate=rate_at(self.step - 1, settings),
+                    tokens_per_s=round(tokens / elapsed, 1),
+                    score=self.evaluate(),
+                )
+                self._write(last)
+            if self.step % settings.save_every == 0 or self.step == end:
+                self._save()
+        return last
+
+    def _one_step(self, batch: TensorBatch) -> tuple[LossParts, Tensor]:
+        settings = self.recipe.train
+        self.model.train()
+        parts = self.model.loss(
+            pack_batch(batch.tokens),
+            targets=batch.targets,
+            weights=batch.weights,
+            balance_weight=settings.balance_weight,
+        )
+        torch.autograd.backward(parts.total)
+        if self.place.world > 1:
+            _average_gradients(self.model, world=self.place.world)
+        norm = nn.utils.clip_grad_norm_(self.model.parameters(), settings.clip)
+        rate = rate_at(self.step, settings)
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+            optimizer.step()
+            optimizer.zero_grad()
+        return parts, norm
+
+    @torch.inference_mode()
+    def evaluate(self, *, batches: int | None = None) -> Score:
+        """Score the model on the first ``batches`` batches of the eval stream."""
+        self.model.eval()
+        right, asked, entropy = 0, 0, 0.0
+        loads: list[Tensor] = []
+        stream = self._stream("eval", alone=True)
+        for i in range(batches or self.recipe.train.eval_batches):
+            batch = stream[i].to(self.place.device)
+            logits, output = self.model(pack_batch(batch.tokens))
+            wanted = batch.weights > 0
+            guess = logits[wanted].argmax(-1)
+            target = batch.targets[wanted]
+            right += int((guess == target).sum())
+            asked += int(wanted.sum())
+            entropy += float(nn.functional.cross_entropy(logits[wanted], target, reduction="sum"))
+            memories = self.recipe.model.memories
+            loads.append(
+                torch.stack([count_load(r.index, memories=memories) for r in output.routes])
+                if output.routes
+                else torch.zeros(0, 0)
+            )
+        total = torch.stack(loads).sum(0).double()
+        share = total / total.sum(-1, keepdim=True).clamp(min=1)
+        return Score(
+            right=right,
+            asked=asked,
+            entropy=entropy / asked,
+            load=[[round(x, 4) for x in layer] for layer in share.tolist()],
+        )
+
+    def _stream(self, stream: str, *, alone: bool = False) -> Batches:
+        return Batches(
+            self.task,
+            seed=self.recipe.train.seed,
+            stream="train" if stream == "train" else "eval",
+            examples=self.recipe.train.batch,
+            rank=0 if alone else self.place.rank,
+            world=1 if alone else self.place.world,
+        )
+
+    def _write(self, line: MetricsLine) -> None:
+        if self.place.rank:
+            return
+        with (self.folder / "metrics.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps(asdict(line)) + "\n")
+        write_plot(self.folder)
+
+    def _save(self) -> None:
+        if self.place.rank:
+            return
+        path = self.folder / "checkpoint.pt"
+        fresh = path.with_suffix(".new")
+        torch.save(
+            {
+                "step": self.step,
+                "model": self.model.state_dict(),
+                "optimizers": [o.state_dict() for o in self.optimizers],
+            },
+            fresh,
+        )
+        os.replace(fresh, path)
+
+    def _load(self) -> None:
+        wanted = json.dumps(self.recipe.to_dict(), indent=1, sort_keys=True)
+        told, path = self.folder / "recipe.json", self.folder / "checkpoint.pt"
+        if told.exists() and told.read_text(encoding="utf-8") != wanted:
+            raise ValueError(
+                f"{self.folder} holds a run of another recipe; name another folder or empty it."
+            )
+        if self.place.rank == 0:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            told.write_text(wanted, encoding="utf-8")
+        if not path.exists():
+            return
+        kept = torch.load(path, map_location=self.place.device, weights_only=True)
+        self.model.load_state_dict(kept["model"])
+        for optimizer, state in zip(self.optimizers, kept["optimizers"], strict=True):
+            optimizer.load_state_dict(state)
+        self.step = kept["step"]
+        if self.place.rank == 0:
+            _drop_lines_after(self.folder / "metrics.jsonl", step=self.step)
+
+
+def read_metrics(folder: Path) -> list[MetricsLine]:
+    """Return the evaluations of a run, first to last."""
+    path = folder / "metrics.jsonl"
+    if not path.exists():
+        return []
+    rows = map(json.loads, path.read_text(encoding="utf-8").splitlines())
+    return [MetricsLine(**row | {"score": Score(**row["score"])}) for row in rows]
+
+
+def write_plot(folder: Path) -> None:
+    """Draw accuracy and loss over the steps into ``plot.svg``."""
+    lines = read_metrics(folder)
+    series = {
+        "exact match": [(float(line.step), line.score.accuracy) for line in lines],
+        "loss": [(float(line.step), line.score.entropy) for line in lines],
+    }
+    svg = line_plot(series, title=folder.name, x_label="step", y_label="")
+    (folder / "plot.svg").write_text(svg, encoding="utf-8")
+
+
+def find_place() -> Place:
+    """Return where this process stands; starts `torch.distributed` if a launcher set it up."""
+    world = int(os.environ.get("WORLD_SIZE", "1"))
+    on_gpu = torch.cuda.is_available()
+    if world == 1:
+        return Place(device=torch.device("cuda" if on_gpu else "cpu"))
+    dist.init_process_group("nccl" if on_gpu else "gloo")
+    local = int(os.environ.get("LOCAL_RANK", "0"))
+    device = torch.device("cuda", local) if on_gpu else torch.device("cpu")
+    return Place(device=device, rank=dist.get_rank(), world=world)
+
+
+def _dtypes(name: str) -> tuple[torch.dtype, torch.dtype | None]:
+    if name == "bfloat16":
+        return torch.float32, torch.bfloat16
+    return getattr(torch, name), None
+
+
+def _average_gradients(model: nn.Module, *, world: int) -> None:
+    gradients = [p.grad for p in model.parameters() if p.grad is not None and p.numel()]
+    flat = torch.cat([g.flatten() for g in gradients])
+    dist.all_reduce(flat)
+    flat.div_(world)
+    parts = torch.split(flat, [g.numel() for g in gradients])
+    for gradient, part in zip(gradients, parts, strict=True):
+        gradient.copy_(part.view_as(gradient))
+
+
+def _drop_lines_after(path: Path, *, step: int) -> None:
+    if not path.exists():
+        return
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    kept = [line for line in lines if json.loads(line)["step"] <= step]
+    path.write_text("".join(kept), encoding="utf-8")

@@ -1,0 +1,163 @@
+"""A run can be cut and resumed, shared between processes, and learns."""
+
+import json
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from sculptor.mom.recipes.data import Batches, iter_batches
+from sculptor.mom.recipes.recipe import Recipe, load_recipe, recipe_from_dict
+from sculptor.mom.recipes.tasks import task_from_dict
+from sculptor.mom.recipes.train import Place, Trainer, read_metrics
+
+HERE = Place(device=torch.device("cpu"))
+TABLES = {
+    "model": {
+        "vocab_size": 13, "d_model": 16, "layers": 2, "mlp_width": 24, "heads": 2, "key_dim": 4,
+        "value_dim": 4, "chunk": 8, "attention_layers": [1], "attention_heads": 2, "window": 8,
+    },
+    "task": {"kind": "mqar", "pairs": 3, "length": 12, "vocab_size": 13},
+    "train": {
+        "steps": 12, "batch": 8, "rate": 3e-3, "warmup": 4, "dtype": "float64", "eval_every": 4,
+        "eval_batches": 1, "save_every": 5,
+    },
+}  # fmt: skip
+
+
+def _recipe(**train: object) -> Recipe:
+    return recipe_from_dict(TABLES | {"train": TABLES["train"] | train})
+
+
+def _weights(trainer: Trainer) -> list[torch.Tensor]:
+    return [p.detach().clone() for p in trainer.model.parameters()]
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+def test_a_cut_run_resumes_to_the_very_same_weights(tmp_path: Path, optimizer: str) -> None:
+    recipe = _recipe(optimizer=optimizer)
+    whole = Trainer(recipe, folder=tmp_path / "whole", place=HERE)
+    whole.run()
+    Trainer(recipe, folder=tmp_path / "cut", place=HERE).run(until=7)
+    lost = Trainer(recipe, folder=tmp_path / "cut", place=HERE)
+    assert lost.step == 7
+    lost._save = lambda: None  # a machine that dies before its next checkpoint
+    lost.run(until=9)
+    resumed = Trainer(recipe, folder=tmp_path / "cut", place=HERE)
+    assert resumed.step == 7
+    resumed.run()
+    for one, two in zip(_weights(whole), _weights(resumed), strict=True):
+        assert torch.equal(one, two)
+    lines = [
+        [(m.step, m.loss, m.score) for m in read_metrics(tmp_path / n)] for n in ("whole", "cut")
+    ]
+    assert lines[0] == lines[1]
+    assert [line[0] for line in lines[0]] == [4, 8, 12]
+    assert (tmp_path / "cut" / "plot.svg").read_text().startswith("<svg")
+
+
+def test_a_folder_holds_one_recipe(tmp_path: Path) -> None:
+    Trainer(_recipe(), folder=tmp_path, place=HERE)
+    with pytest.raises(ValueError, match="another recipe"):
+        Trainer(_recipe(rate=1.0), folder=tmp_path, place=HERE)
+
+
+def test_worker_processes_make_the_same_batches_in_the_same_order() -> None:
+    task = task_from_dict(TABLES["task"])
+    batches = Batches(task, seed=3, stream="train", examples=4)
+    here = list(iter_batches(batches, first=2, end=7, workers=0))
+    there = list(iter_batches(batches, first=2, end=7, workers=2))
+    assert len(here) == len(there) == 5
+    for one, two in zip(here, there, strict=True):
+        assert torch.equal(one.tokens, two.tokens)
+        assert torch.equal(one.weights, two.weights)
+
+
+def test_processes_share_a_batch_without_gap_or_overlap() -> None:
+    task = task_from_dict(TABLES["task"])
+    whole = Batches(task, seed=3, stream="train", examples=6)[4].tokens
+    parts = [
+        Batches(task, seed=3, stream="train", examples=6, rank=r, world=2)[4].tokens for r in (0, 1)
+    ]
+    assert torch.equal(torch.stack(parts, 1).flatten(0, 1), whole)
+    with pytest.raises(ValueError, match="shared evenly by 4"):
+        Batches(task, seed=3, stream="train", examples=6, world=4)
+
+
+TWO = """
+import json, sys, torch
+from pathlib import Path
+from sculptor.mom.recipes.recipe import recipe_from_dict
+from sculptor.mom.recipes.train import Trainer, find_place
+torch.set_num_threads(1)
+torch.set_default_dtype(torch.float64)
+place = find_place()
+trainer = Trainer(recipe_from_dict(json.loads(sys.argv[1])), folder=Path(sys.argv[2]), place=place)
+trainer.run()
+if place.rank == 0:
+    torch.save([p.detach() for p in trainer.model.parameters()], Path(sys.argv[2]) / "weights.pt")
+torch.distributed.destroy_process_group()
+"""
+
+
+def test_two_processes_train_to_the_weights_of_one(tmp_path: Path) -> None:
+    """The balance loss is a product over the batch, so it is left out of this equality."""
+    recipe = _recipe(balance_weight=0.0)
+    alone = Trainer(recipe, folder=tmp_path / "one", place=HERE)
+    alone.run()
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    folder = tmp_path / "two"
+    folder.mkdir()
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", TWO, json.dumps(recipe.to_dict()), str(folder)],
+            env={
+                "WORLD_SIZE": "2", "RANK": str(rank), "MASTER_ADDR": "127.0.0.1",
+                "MASTER_PORT": str(port), "PATH": "",
+            },
+        )
+        for rank in (0, 1)
+    ]  # fmt: skip
+    assert [p.wait(timeout=90) for p in processes] == [0, 0]
+    for one, two in zip(_weights(alone), torch.load(folder / "weights.pt"), strict=True):
+        torch.testing.assert_close(one, two)
+
+
+def test_training_learns_to_recall(tmp_path: Path) -> None:
+    model = {k: v for k, v in TABLES["model"].items() if not k.startswith(("attention", "window"))}
+    tables = {
+        "model": model | {"d_model": 32, "mlp_width": 48, "key_dim": 8, "value_dim": 8},
+        "task": {"kind": "mqar", "pairs": 2, "length": 8, "vocab_size": 13},
+        "train": {"steps": 400, "batch": 32, "rate": 1e-2, "warmup": 20, "eval_every": 400},
+    }
+    line = Trainer(recipe_from_dict(tables), folder=tmp_path, place=HERE).run()
+    assert line is not None
+    assert line.score.accuracy > 0.6  # one in six by guessing, one in two by taking any value seen
+    assert all(abs(sum(layer) - 1) < 1e-3 for layer in line.score.load)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"train": {"steps": 1}}, "incomplete"),
+        ({"train": TABLES["train"] | {"colour": 1}}, "Unknown settings in"),
+        ({"train": TABLES["train"] | {"optimizer": "sgd"}}, "choose adamw, muon"),
+        ({"train": TABLES["train"] | {"steps": 0}}, "at least 1"),
+        ({"task": None}, r"\[task\] is missing"),
+    ],
+)
+def test_a_mistaken_recipe_is_refused(change, says) -> None:
+    with pytest.raises(ValueError, match=says):
+        recipe_from_dict(TABLES | change)
+
+
+def test_a_mistake_in_a_file_names_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "bad.toml"
+    path.write_text("[model", encoding="utf-8")
+    with pytest.raises(ValueError, match=r"bad\.toml"):
+        load_recipe(path)
