@@ -7,12 +7,15 @@ handed in without naming its suite: ``needlebench``, ``needlebench-v1``, ``needl
 
 import difflib
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
+from types import MappingProxyType
 
 from sculptor.evals.files import DataFiles
 from sculptor.evals.types import EvalError, Task
 
 
+@lru_cache(maxsize=4)
 def load_tasks(data: Path | None = None) -> Mapping[str, Task]:
     """Return every task by name; ``data`` is a folder of files in the upstream's schema."""
     from sculptor.evals.mrcr import Mrcr
@@ -24,7 +27,7 @@ def load_tasks(data: Path | None = None) -> Mapping[str, Task]:
     files = DataFiles(data)
     tasks: list[Task] = [*pi_llm_tasks(files), *needlebench_tasks(files)]
     tasks += [Mrcr(files=files), *ruler_tasks(files), ToolLog(files=files)]
-    return {task.name: task for task in tasks}
+    return MappingProxyType({task.name: task for task in tasks})
 
 
 def find_task(name: str, data: Path | None = None) -> Task:

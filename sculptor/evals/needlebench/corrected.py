@@ -75,7 +75,7 @@ def read_box(reply: str) -> str | None:
         level += {"{": 1, "}": -1}.get(reply[place], 0)
         if level == 0:
             content = _COMMAND.sub("", reply[start:place])
-            return re.sub(r"[{}\\]", "", content).strip(_EDGES)
+            return re.sub(r"[{}\\]", "", content).replace("~", " ").strip(_EDGES)
     return None
 
 

@@ -15,10 +15,15 @@ from sculptor.evals.types import Json, Object, Score
 
 _THINKING = re.compile(r"<(think|thinking|reasoning)>.*?(</\1>|\Z)", re.DOTALL | re.IGNORECASE)
 _FENCED_OBJECT = re.compile(r"\{[^{}]*\}", re.DOTALL)
-# What may stand between a key and its value, and what ends the value.
+# What may stand between a key and its value ("bird: the last value is emu"), and what ends it.
+_VERDICT = (
+    r"(?:the\s+)?(?:most recent|final|last seen|last|latest|current|up-to-date)\s+"
+    r"(?:value|word|term)\s+(?:is|was)\b"
+)
 _LINK = (
     r"[\s\"'`*\])}>]*(?:(?:的)?(?:当前|最新|最后|最终)?(?:的)?值?(?:是|为)|\bis\b(?:\s+now)?|\bwas\b|"
-    r"\bhas\b|=|:|->|→|⇒|—|–|-|\|)\s*[:=]?[\s\"'`*\[({<]*"
+    r"\bhas\b|=|:|->|→|⇒|—|–|-|\|)"
+    rf"(?:\s*{_VERDICT})?\s*[:=]?[\s\"'`*\[({{<]*"
 )
 _END = r"(?=[\"'`*\])}>]*\s*(?:$|[\n,.;:|!?。，；、！？]|\(|（|\band\b|<))"
 _EDGES = " \t\r\n\"'`*[](){}<>“”‘’「」"

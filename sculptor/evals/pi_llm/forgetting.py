@@ -91,6 +91,10 @@ class Forgetting:
             return 1
         return {"none": 0, "half": tracked // 2, "full": tracked}[self.portion]
 
+    def is_keyless(self) -> bool:
+        """Say whether the text goes to a place in the stream, whichever key stands there."""
+        return self.position.startswith("[") and self.portion == "none"
+
     def question(self) -> str:
         """Return what the mode adds to the question."""
         return _QUESTIONS.get(self.mode, "")

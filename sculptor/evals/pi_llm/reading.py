@@ -76,7 +76,8 @@ def complete(
 def read_forgotten(fields: Fields, options: Options, tracked: Sequence[str]) -> tuple[str, ...]:
     """Return the keys a forgetting prompt concerns."""
     found = fields.texts(*_FORGOTTEN)
-    wanted = Forgetting.parse(options.prompt_forgetting).count(len(tracked))
+    forgetting = Forgetting.parse(options.prompt_forgetting)
+    wanted = 0 if forgetting.is_keyless() else forgetting.count(len(tracked))
     if found is None and wanted == len(tracked):
         return tuple(tracked)
     if found is None and wanted:
