@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import tiktoken_ext.openai_public as published
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sculptor import tokens
@@ -114,11 +114,13 @@ def test_special_token_text_is_ordinary_text(name: str) -> None:
 
 
 @given(st.text(max_size=200))
+@settings(deadline=None)
 def test_short_text_counts_as_the_library_counts(text: str) -> None:
     assert TokenCounter().count(text) == len(encoding("o200k_base").encode_ordinary(text))
 
 
 @given(st.text(alphabet=st.characters(exclude_categories=["Cs"]), max_size=80))
+@settings(deadline=None)
 def test_offsets_are_those_of_the_library(text: str) -> None:
     library = encoding("o200k_base")
     _, expected = library.decode_with_offsets(library.encode_ordinary(text))
@@ -215,6 +217,7 @@ def test_calibration_follows_the_reports() -> None:
 
 
 @given(st.lists(st.tuples(st.integers(0, 10**7), st.integers(-5, 10**7))))
+@settings(deadline=None)
 def test_calibration_stays_within_bounds(reports: list[tuple[int, int]]) -> None:
     calibration = Calibration()
     for raw, reported in reports:
