@@ -7,7 +7,7 @@ message's rendering and token count is kept until something in force for that me
 """
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -119,7 +119,8 @@ class Protected(NamedTuple):
 class Context:
     """The messages of one lane and what is in force for them.
 
-    ``seed`` makes the IDs of this session; ``version`` and ``depth`` name the state to go on from.
+    ``seed`` makes the IDs of this session; ``version`` and ``depth`` name the state to go on from;
+    ``dropped`` counts equal messages that the client removed, so that the others keep their place.
     """
 
     def __init__(
@@ -132,6 +133,7 @@ class Context:
         depth: int = 0,
         log: Log | None = None,
         inline: bool = False,
+        dropped: Mapping[MessageKey, int] | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.seed, self.counter, self.inline = seed, counter, inline
@@ -145,7 +147,7 @@ class Context:
         self.unsaved: list[Operation | Hit] = []
         self._clock = clock
         self._index: dict[Place, int] = {}
-        self._occurrences: dict[MessageKey, int] = {}
+        self._occurrences: dict[MessageKey, int] = dict(dropped or {})
         self._rendered: list[Rendered] = []
         self._own_tokens: list[int] = []
         self._look_alikes: set[int] = set()
@@ -155,14 +157,10 @@ class Context:
 
     # Messages
 
-    def append(self, message: Message, *, occurrence: int | None = None) -> int:
-        """Add the next client message and return its index.
-
-        ``occurrence`` overrides which of its equals it is, where earlier ones are not in the list.
-        """
+    def append(self, message: Message) -> int:
+        """Add the next client message and return its index."""
         index = len(self.messages)
-        if occurrence is None:
-            occurrence = self._occurrences.get(message.key, 0)
+        occurrence = self._occurrences.get(message.key, 0)
         self._occurrences[message.key] = occurrence + 1
         place = Place(message.key, occurrence)
         self.messages.append(message)

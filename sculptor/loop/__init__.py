@@ -1,0 +1,45 @@
+"""The orchestrator: model, tool calls, model, until an answer for the client stands."""
+
+from sculptor.loop.drive import (
+    BlockingModel,
+    Event,
+    Model,
+    Surroundings,
+    deltas_of,
+    drive,
+    drive_blocking,
+)
+from sculptor.loop.overflow import fold_to_fit
+from sculptor.loop.pairing import check_pairs, check_shape
+from sculptor.loop.requests import (
+    ClientRequest,
+    MessageCache,
+    ModelRequest,
+    StandDown,
+    model_request,
+    read_request,
+)
+from sculptor.loop.turn import Billed, Budget, Turn, run_turn
+
+__all__ = [
+    "Billed",
+    "BlockingModel",
+    "Budget",
+    "ClientRequest",
+    "Event",
+    "MessageCache",
+    "Model",
+    "ModelRequest",
+    "StandDown",
+    "Surroundings",
+    "Turn",
+    "check_pairs",
+    "check_shape",
+    "deltas_of",
+    "drive",
+    "drive_blocking",
+    "fold_to_fit",
+    "model_request",
+    "read_request",
+    "run_turn",
+]

@@ -1,0 +1,219 @@
+"""Driving a turn: what its effects do, once for programs that await and once for those that block.
+
+The two drivers differ only where something is waited for; read them side by side.
+"""
+
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator, Sequence
+from typing import Any, NamedTuple, Protocol
+
+from sculptor.chat import Completed, Delta, TextDelta, ToolCallDelta, Usage
+from sculptor.context import Step
+from sculptor.errors import SculptorError, UpstreamBroken
+from sculptor.loop.requests import ModelRequest
+from sculptor.loop.turn import Call, Effect, Emit, Next, Save, Turn
+from sculptor.search import Embedder
+from sculptor.store.protocol import RankedHit
+from sculptor.summaries import Summarizer, SummaryJob, parse_summaries, prompt_hash
+from sculptor.tools import Need, NeedEmbeddings, NeedRanked, NeedSummaries, Summaries
+
+Event = Delta | Completed
+
+
+class Model(Protocol):
+    """What answers requests. The stream ends in exactly one ``Completed``."""
+
+    def stream(self, request: ModelRequest) -> AsyncIterator[Event]:
+        """Answer a request, piece by piece."""
+        ...
+
+
+class BlockingModel(Protocol):
+    """The same for programs that block."""
+
+    def stream(self, request: ModelRequest) -> Iterator[Event]:
+        """Answer a request, piece by piece."""
+        ...
+
+
+class Ranker(Protocol):
+    """Ranked search, as a store offers it for one tenant."""
+
+    def __call__(self, need: NeedRanked) -> Sequence[RankedHit]:
+        """Return the best passages of the need's messages, best first."""
+        ...
+
+
+class Surroundings(NamedTuple):
+    """What tools may use: ranked search, an embedder, a summarizer of one's own."""
+
+    ranked: Ranker
+    embedder: Embedder | None = None
+    summarizer: Summarizer | None = None
+    """None: the model that answers also summarizes."""
+
+
+class Keeper(Protocol):
+    """Keeps what a turn makes; returns when it is safe."""
+
+    async def __call__(self, step: Step | None, usage: Usage | None) -> None:
+        """Write a step and whatever waits in the context."""
+        ...
+
+
+SUMMARY_TIMEOUT_S = 30.0
+"""A summary that takes longer is given up, and the original stands."""
+
+
+async def drive(
+    turn: Generator[Effect, Any, Turn],
+    model: Model,
+    surroundings: Surroundings,
+    *,
+    keep: Keeper,
+    summary_request: Callable[[Sequence[SummaryJob]], ModelRequest],
+) -> AsyncGenerator[Delta | Turn, None]:
+    """Run a turn and yield what the client is to see, the ``Turn`` last."""
+    events: AsyncIterator[Event] | None = None
+    answer: Any = None
+    try:
+        while True:
+            try:
+                effect = turn.send(answer)
+            except StopIteration as stop:
+                yield stop.value
+                return
+            answer = None
+            match effect:
+                case Call(request=request):
+                    await _close(events)
+                    events = model.stream(request)
+                case Next():
+                    answer = await _next(events)
+                case Emit(delta=delta):
+                    yield delta
+                case Save(step=step, usage=usage):
+                    await keep(step, usage)
+                case NeedSummaries(jobs=jobs) if surroundings.summarizer is None:
+                    answer = await _summaries(model, jobs, summary_request(jobs))
+                case _:
+                    answer = local_answer(effect, surroundings)
+    finally:
+        turn.close()
+        await _close(events)
+
+
+def drive_blocking(
+    turn: Generator[Effect, Any, Turn],
+    model: BlockingModel,
+    surroundings: Surroundings,
+    *,
+    summary_request: Callable[[Sequence[SummaryJob]], ModelRequest],
+) -> Generator[Delta | Turn, None, None]:
+    """Run a turn and yield what the client is to see, the ``Turn`` last."""
+    events: Iterator[Event] | None = None
+    answer: Any = None
+    try:
+        while True:
+            try:
+                effect = turn.send(answer)
+            except StopIteration as stop:
+                yield stop.value
+                return
+            answer = None
+            match effect:
+                case Call(request=request):
+                    events = model.stream(request)
+                case Next():
+                    answer = next(events or iter(()), None) or _ended()
+                case Emit(delta=delta):
+                    yield delta
+                case Save():
+                    pass
+                case NeedSummaries(jobs=jobs) if surroundings.summarizer is None:
+                    answer = _summaries_blocking(model, jobs, summary_request(jobs))
+                case _:
+                    answer = local_answer(effect, surroundings)
+    finally:
+        turn.close()
+
+
+def local_answer(need: Need | Effect, surroundings: Surroundings) -> object:
+    """Answer a need without waiting for a model."""
+    match need:
+        case NeedRanked():
+            return surroundings.ranked(need)
+        case NeedEmbeddings(texts=texts):
+            return None if surroundings.embedder is None else surroundings.embedder.embed(texts)
+        case NeedSummaries(jobs=jobs) if surroundings.summarizer is not None:
+            made = surroundings.summarizer.summarize(jobs)
+            texts = {job.fragment_id: s.text for job, s in zip(jobs, made, strict=True)}
+            hashes = {summary.prompt_hash for summary in made}
+            name = surroundings.summarizer.name
+            return Summaries(texts, name, hashes.pop() if len(hashes) == 1 else "")
+        case _:
+            raise TypeError(f"nothing answers {need!r}")
+
+
+def deltas_of(completed: Completed) -> Iterator[Delta]:
+    """Yield a whole answer as the deltas of a streamed one."""
+    if completed.text:
+        yield TextDelta(text=completed.text)
+    for index, call in enumerate(completed.tool_calls):
+        kind = "custom" if call.get("type") == "custom" else "function"
+        body = call.get(kind) or {}
+        yield ToolCallDelta(
+            index=index,
+            id=call["id"],
+            name=body.get("name"),
+            arguments=body.get("input" if kind == "custom" else "arguments") or "",
+            kind=kind,
+        )
+
+
+async def _next(events: AsyncIterator[Event] | None) -> Event:
+    event = None if events is None else await anext(events, None)
+    return event or _ended()
+
+
+async def _close(events: AsyncIterator[Event] | None) -> None:
+    close = getattr(events, "aclose", None)
+    if close is not None:
+        await close()
+
+
+async def _summaries(model: Model, jobs: Sequence[SummaryJob], request: ModelRequest) -> Summaries:
+    import anyio
+
+    completed: Completed | None = None
+    try:
+        with anyio.fail_after(SUMMARY_TIMEOUT_S):
+            async for event in model.stream(request):
+                completed = event if isinstance(event, Completed) else completed
+    except (TimeoutError, SculptorError):
+        return Summaries({}, "none")
+    return _read_summaries(completed, jobs)
+
+
+def _summaries_blocking(
+    model: BlockingModel, jobs: Sequence[SummaryJob], request: ModelRequest
+) -> Summaries:
+    completed: Completed | None = None
+    try:
+        for event in model.stream(request):
+            completed = event if isinstance(event, Completed) else completed
+    except SculptorError:
+        return Summaries({}, "none")
+    return _read_summaries(completed, jobs)
+
+
+def _read_summaries(completed: Completed | None, jobs: Sequence[SummaryJob]) -> Summaries:
+    if completed is None:
+        return Summaries({}, "none")
+    usage = completed.usage
+    cost = usage.prompt_tokens + usage.completion_tokens if usage else 0
+    texts = parse_summaries(completed.text, jobs)
+    return Summaries(texts, completed.model, prompt_hash(jobs), cost)
+
+
+def _ended() -> Event:
+    raise UpstreamBroken("The model's stream ended before the answer did.")

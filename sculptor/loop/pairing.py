@@ -1,0 +1,132 @@
+"""Tool calls and their results belong together, in every list sent upstream.
+
+The invariants: each assistant message with calls is followed directly by exactly one ``tool``
+message per call; each ``tool`` message answers a call of the nearest assistant message before it;
+call ids are unique in the list; arguments are JSON text. Duplicate ids and broken arguments are
+repaired, with the same change on both sides; an orphan on either side is the client's mistake and
+is refused with words.
+"""
+
+from collections.abc import Sequence
+
+import orjson
+
+from sculptor.errors import InvalidMessage
+from sculptor.messages import RESULT_ROLES, Message, parse_message
+
+
+def check_pairs(messages: Sequence[Message]) -> tuple[Message, ...]:
+    """Return the list with its pairs in order, the same objects where nothing was to be repaired.
+
+    Raises:
+        InvalidMessage: a result answers no call, a call has no result, or the list begins with one.
+    """
+    if not any(message.call_ids or message.role == "tool" for message in messages):
+        return tuple(messages)
+    checked: list[Message] = []
+    seen: set[str] = set()
+    waiting: dict[str, str] = {}
+    for index, message in enumerate(messages):
+        if message.role == "tool":
+            checked.append(_answer(message, waiting, index))
+            continue
+        if waiting:
+            raise _unanswered(waiting, index)
+        renamed = _new_names(message, seen)
+        waiting = {old: renamed.get(old, old) for old in message.call_ids}
+        seen.update(waiting.values())
+        checked.append(_repaired(message, renamed))
+    if waiting:
+        raise _unanswered(waiting, len(messages))
+    return tuple(checked)
+
+
+def check_shape(messages: Sequence[Message]) -> None:
+    """Refuse a list that begins with a result, or holds an empty assistant message.
+
+    Raises:
+        InvalidMessage: it does.
+    """
+    if messages and messages[0].role in RESULT_ROLES:
+        raise InvalidMessage("messages must not begin with a tool result.", "messages[0]")
+    for index, message in enumerate(messages):
+        if message.role == "assistant" and not message.parts:
+            value = orjson.loads(message.wire)
+            if not any(value.get(field) for field in ("refusal", "audio")):
+                raise InvalidMessage(
+                    f"messages[{index}] is an assistant message with neither content nor calls.",
+                    f"messages[{index}]",
+                )
+
+
+def _answer(message: Message, waiting: dict[str, str], index: int) -> Message:
+    old = message.result_for
+    if old is None or old not in waiting:
+        raise InvalidMessage(
+            f"messages[{index}] answers tool_call_id {old!r}, but the assistant message before it "
+            "made no such call.",
+            f"messages[{index}].tool_call_id",
+        )
+    new = waiting.pop(old)
+    if new == old:
+        return message
+    value = orjson.loads(message.wire) | {"tool_call_id": new}
+    return parse_message(orjson.dumps(value), value)
+
+
+def _unanswered(waiting: dict[str, str], index: int) -> InvalidMessage:
+    names = ", ".join(waiting)
+    return InvalidMessage(
+        f"The tool calls {names} have no result: each needs a message of role tool directly after "
+        "the assistant message that made it.",
+        f"messages[{index - 1}]",
+    )
+
+
+def _new_names(message: Message, seen: set[str]) -> dict[str, str]:
+    renamed: dict[str, str] = {}
+    for name in message.call_ids:
+        if message.call_ids.count(name) > 1:
+            raise InvalidMessage(f"Two calls of one message have the id {name!r}.", "tool_calls")
+        suffix = 2
+        new = name
+        while new in seen:
+            new, suffix = f"{name}_{suffix}", suffix + 1
+        if new != name:
+            renamed[name] = new
+    return renamed
+
+
+def _repaired(message: Message, renamed: dict[str, str]) -> Message:
+    if not message.call_ids:
+        return message
+    value = orjson.loads(message.wire)
+    broken = False
+    for call in value["tool_calls"]:
+        call["id"] = renamed.get(call["id"], call["id"])
+        function = call.get("function")
+        if isinstance(function, dict) and not _is_json(function.get("arguments")):
+            function["arguments"] = mend_arguments(function.get("arguments"))
+            broken = True
+    if not renamed and not broken:
+        return message
+    return parse_message(orjson.dumps(value), value)
+
+
+def mend_arguments(arguments: object) -> str:
+    """Return arguments as JSON text; what is none is wrapped, so that nothing is lost."""
+    if arguments is None or arguments == "":
+        return "{}"
+    if isinstance(arguments, str):
+        return arguments if _is_json(arguments) else orjson.dumps({"_raw": arguments}).decode()
+    return orjson.dumps(arguments).decode()
+
+
+def _is_json(text: object) -> bool:
+    if not isinstance(text, str):
+        return False
+    try:
+        orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return False
+    return True

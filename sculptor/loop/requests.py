@@ -1,0 +1,209 @@
+"""The client's request, and the requests that the loop makes of it.
+
+The body is kept as bytes; a request of ours differs from it only in the members that must differ:
+the messages (where the view does), the tools (ours after the client's, in a fixed order, with the
+same bytes every time), and for the last call of an exhausted turn the tool choice.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import orjson
+
+from sculptor.errors import InvalidMessage
+from sculptor.messages import Message, MessageHash, parse_message, wire_hash
+from sculptor.spans import Span, elements, locate, members, splice
+
+StandDown = Literal["n", "tool_choice", "tool_name"]
+"""Why our tools cannot be offered in a request."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClientRequest:
+    """A chat completion request as it came: its bytes, and what of it the loop must know."""
+
+    body: bytes
+    value: dict[str, Any]
+    messages: tuple[Message, ...]
+
+    @property
+    def stream(self) -> bool:
+        """Whether the answer is to be streamed."""
+        return bool(self.value.get("stream"))
+
+    @property
+    def include_usage(self) -> bool:
+        """Whether the client asked for a usage chunk."""
+        options = self.value.get("stream_options")
+        return isinstance(options, dict) and bool(options.get("include_usage"))
+
+    @property
+    def model(self) -> str:
+        """The model asked for."""
+        return str(self.value.get("model") or "")
+
+    @property
+    def client_tools(self) -> Sequence[dict[str, Any]]:
+        """The client's own tool definitions."""
+        tools = self.value.get("tools")
+        return tools if isinstance(tools, list) else ()
+
+    def stand_down(self, names: frozenset[str]) -> StandDown | None:
+        """Tell why tools with these names cannot be offered here, or None."""
+        count = self.value.get("n")
+        if isinstance(count, int) and count > 1:
+            return "n"
+        if any(_tool_name(tool) in names for tool in self.client_tools):
+            return "tool_name"
+        choice = self.value.get("tool_choice")
+        forced = isinstance(choice, dict) or choice == "none"
+        if forced or (choice == "required" and not self.client_tools):
+            return "tool_choice"
+        return None
+
+    @property
+    def forwards_choice(self) -> bool:
+        """Whether the tool choice is the client's own business, our definitions staying in place.
+
+        They stay so that the provider's cache of the prefix holds.
+        """
+        choice = self.value.get("tool_choice")
+        return isinstance(choice, dict) or choice == "none"
+
+
+class MessageCache:
+    """Messages read before, by hash, up to a number of bytes; the oldest leave first."""
+
+    def __init__(self, limit_bytes: int = 32 * 1024 * 1024) -> None:
+        self._limit, self._bytes = limit_bytes, 0
+        self._messages: dict[MessageHash, Message] = {}
+
+    def read(self, wire: bytes, value: Any, where: str) -> Message:
+        """Return the message with these bytes, from the cache or read anew."""
+        name = wire_hash(wire)
+        found = self._messages.pop(name, None)
+        if found is None:
+            found = parse_message(wire, value, where)
+            self._bytes += len(wire)
+        self._messages[name] = found
+        while self._bytes > self._limit and len(self._messages) > 1:
+            oldest = self._messages.pop(next(iter(self._messages)))
+            self._bytes -= len(oldest.wire)
+        return found
+
+
+def read_request(body: bytes, cache: MessageCache, value: Any = None) -> ClientRequest:
+    """Read a chat completion request; ``value`` is the parsed body where the caller has it.
+
+    Raises:
+        InvalidMessage: it is no object, or its messages are missing or malformed.
+    """
+    value = orjson.loads(body) if value is None else value
+    if not isinstance(value, dict):
+        raise InvalidMessage("The body must be a JSON object.")
+    listed = value.get("messages")
+    if not isinstance(listed, list):
+        raise InvalidMessage("messages must be a list of messages.", "messages")
+    if not listed:
+        raise InvalidMessage("messages must hold at least one message.", "messages")
+    start = locate(body, ("messages",)).start
+    spans = elements(body, start)
+    messages = tuple(
+        cache.read(body[span.start : span.end], item, f"messages[{index}]")
+        for index, (span, item) in enumerate(zip(spans, listed, strict=True))
+    )
+    return ClientRequest(body=body, value=value, messages=messages)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelRequest:
+    """One call of a model: the body to send, and the same in parts for a model in-process."""
+
+    body: bytes
+    messages: tuple[bytes, ...]
+    tools: tuple[bytes, ...]
+    value: Mapping[str, Any]
+    stream: bool
+
+
+def model_request(
+    request: ClientRequest,
+    messages: Sequence[bytes] | None,
+    *,
+    tools: Sequence[bytes] = (),
+    tools_off: bool = False,
+    stream: bool | None = None,
+    ask_usage: bool = False,
+) -> ModelRequest:
+    """Return the request for one model call.
+
+    ``messages`` None leaves the client's own bytes. ``tools`` are added after the client's.
+    ``tools_off`` makes the call one that cannot use them: they stay defined, and are forbidden,
+    where the client has none of its own. ``ask_usage`` asks the upstream to report usage in a
+    stream.
+    """
+    stream = request.stream if stream is None else stream
+    places = dict(members(request.body, _object_start(request.body)))
+    edits: dict[str, bytes] = {}
+    drops: set[str] = set()
+    if messages is not None:
+        edits["messages"] = b"[" + b",".join(messages) + b"]"
+    own = _client_tool_wires(request, places)
+    offered = (*own, *tools)
+    if tools_off and own:
+        offered = own
+    elif tools_off and tools:
+        edits["tool_choice"] = b'"none"'
+    if offered != own:
+        edits["tools"] = b"[" + b",".join(offered) + b"]"
+    elif request.value.get("tools") == []:
+        drops |= {"tools", "tool_choice", "parallel_tool_calls"}
+    if stream != request.stream:
+        edits["stream"] = b"true" if stream else b"false"
+        if not stream:
+            drops.add("stream_options")
+    if stream and ask_usage and not request.include_usage:
+        options = dict(request.value.get("stream_options") or {}) | {"include_usage": True}
+        edits["stream_options"] = orjson.dumps(options)
+    return ModelRequest(
+        body=_edited(request.body, places, edits, drops & places.keys()),
+        messages=tuple(m.wire for m in request.messages) if messages is None else tuple(messages),
+        tools=offered,
+        value=request.value,
+        stream=stream,
+    )
+
+
+def _edited(
+    body: bytes, places: Mapping[str, Span], edits: Mapping[str, bytes], drops: set[str]
+) -> bytes:
+    if drops:
+        kept = {k: edits.get(k, body[s.start : s.end]) for k, s in places.items() if k not in drops}
+        kept |= {key: new for key, new in edits.items() if key not in drops}
+        return b"{" + b",".join(orjson.dumps(k) + b":" + v for k, v in kept.items()) + b"}"
+    inside = sorted((places[key], new) for key, new in edits.items() if key in places)
+    made = splice(body, inside) if inside else body
+    for key, new in edits.items():
+        if key not in places:
+            end = made.rindex(b"}")
+            made = made[:end] + b"," + orjson.dumps(key) + b":" + new + made[end:]
+    return made
+
+
+def _client_tool_wires(request: ClientRequest, places: Mapping[str, Span]) -> tuple[bytes, ...]:
+    if not request.client_tools:
+        return ()
+    spans = elements(request.body, places["tools"].start)
+    return tuple(request.body[span.start : span.end] for span in spans)
+
+
+def _object_start(body: bytes) -> int:
+    return body.index(b"{")
+
+
+def _tool_name(tool: Any) -> str:
+    if not isinstance(tool, dict):
+        return ""
+    body = tool.get(tool.get("type") or "function")
+    return str(body.get("name") or "") if isinstance(body, dict) else ""

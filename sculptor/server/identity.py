@@ -1,0 +1,361 @@
+"""Which conversation a request belongs to, and where in it.
+
+All look-ups are within the tenant. An explicit id (a header, a body field) names the session; an id
+we minted names its node alone; else the prefix chain decides, and it carries state only where it
+covers an answer of ours: two people who begin alike share bytes, not state. A list that goes on
+where a lane's head is continues that lane; anywhere else it is a branch with the state of that
+place; a client that rewrote its history under an explicit id keeps what still applies.
+"""
+
+import hashlib
+import hmac
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+from uuid import uuid4
+
+import orjson
+
+from sculptor.messages import Chain, Message, MessageKey, chain_of, parse_message
+from sculptor.operations import FIRST_VERSION, VersionId
+from sculptor.store.protocol import Store
+from sculptor.store.records import ROOT, Lane, LaneId, Node, NodeId, Session, SessionId, TenantId
+
+LOOKED_UP_LINKS = 64
+"""So many of the last chain values are looked up, in one query."""
+
+_MAX_VALUE = 256
+_HARNESS_HEADERS = (
+    "x-claude-code-session-id",
+    "session-id",
+    "session_id",
+    "thread-id",
+    "x-session-affinity",
+)
+_AGENT_HEADERS = ("x-claude-code-agent-id", "x-codex-window-id")
+_OTHER_SESSION_HEADER = re.compile(r"x-[a-z0-9-]+-session-id")
+_PRINTABLE = re.compile(r"[\x20-\x7e]{1,256}")
+_COMPARED_LANES = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Placed:
+    """Where a request goes on.
+
+    ``matched`` leading messages are known, the last of them at ``node``; ``expected`` is the
+    version the lane's head must still have when it moves (None: the lane is new).
+    """
+
+    session: Session
+    is_new: bool
+    lane: Lane
+    expected: VersionId | None
+    node: Node | None
+    matched: int
+    chains: tuple[Chain, ...]
+    reason: str
+
+
+class Identity:
+    """Resolves requests against a store."""
+
+    def __init__(self, store: Store, secret: bytes) -> None:
+        self._store, self._secret = store, secret
+
+    def place(
+        self,
+        tenant: TenantId,
+        messages: Sequence[Message],
+        *,
+        headers: Mapping[str, str],
+        body: Mapping[str, Any],
+        now: float,
+    ) -> Placed:
+        """Return where a request goes on; nothing is written."""
+        chains = tuple(chain_of(messages, tenant))
+        agent = _first(headers, _AGENT_HEADERS)
+        explicit = self._explicit(tenant, headers, body)
+        if explicit is not None:
+            return self._in_session(tenant, explicit, messages, chains, agent, now)
+        minted = self._minted(tenant, messages)
+        nodes = self._known(tenant, chains, None)
+        found = self._longest(chains, nodes, minted, hinted=None)
+        hint = self._hint(tenant, body)
+        if found is None and hint is not None:
+            found = self._longest(chains, nodes, hint, hinted=hint)
+        if found is None and minted is not None:
+            return self._in_session(tenant, minted, messages, chains, agent, now)
+        if found is None:
+            return self._fresh(tenant, _new_session(tenant, now), chains, agent, now, "new")
+        session = self._store.session(tenant, found[1].session)
+        if session is None:
+            return self._fresh(tenant, _new_session(tenant, now), chains, agent, now, "new")
+        return self._at(session, found, chains, agent, now, "minted" if minted else "chain")
+
+    def key(self, tenant: str, source: str, value: str) -> str:
+        """Return the stored form of an outside id: a keyed digest, so that ids stay private."""
+        text = f"{tenant}|{source}|{value}".encode()
+        return hmac.new(self._secret, text, hashlib.sha256).hexdigest()[:32]
+
+    def _explicit(
+        self, tenant: TenantId, headers: Mapping[str, str], body: Mapping[str, Any]
+    ) -> SessionId | None:
+        own = _value(headers.get("x-session-id"))
+        if own is not None:
+            known = self._store.session(tenant, SessionId(own)) if len(own) == 32 else None
+            return known.id if known else SessionId(self.key(tenant, "x-session-id", own))
+        found = _outside_id(headers, body)
+        return None if found is None else SessionId(self.key(tenant, *found))
+
+    def _minted(self, tenant: TenantId, messages: Sequence[Message]) -> SessionId | None:
+        """Return the session of the newest call id that we wrote ourselves."""
+        for message in reversed(messages[-LOOKED_UP_LINKS:]):
+            for name in message.call_ids:
+                call = self._store.call(tenant, name)
+                if call is not None and call.minted:
+                    return call.session
+        return None
+
+    def _hint(self, tenant: TenantId, body: Mapping[str, Any]) -> SessionId | None:
+        """Return the session a cache key may mean; it is believed only with a chain match."""
+        value = _value(body.get("prompt_cache_key"))
+        return SessionId(self.key(tenant, "prompt_cache_key", value)) if value else None
+
+    def _known(
+        self, tenant: TenantId, chains: Sequence[Chain], session: SessionId | None
+    ) -> list[Node]:
+        wanted = list(dict.fromkeys(chains[-LOOKED_UP_LINKS:]))
+        return self._store.nodes_by_chain(tenant, wanted, session)
+
+    def _longest(
+        self,
+        chains: Sequence[Chain],
+        nodes: Iterable[Node],
+        preferred: SessionId | None,
+        *,
+        hinted: SessionId | None,
+        any_match: bool = False,
+    ) -> tuple[int, Node] | None:
+        """Return how many leading messages the best match covers, and its node."""
+        last = {chain: index for index, chain in enumerate(chains)}
+        best: tuple[tuple[int, bool, bool, float], int, Node] | None = None
+        for node in nodes:
+            index = last.get(node.chain)
+            believed = any_match or node.covers or (hinted and node.session == hinted)
+            if index is None or not believed:
+                continue
+            rank = (index, node.session == preferred, self._is_head(node), node.time)
+            if best is None or rank > best[0]:
+                best = (rank, index + 1, node)
+        return None if best is None else best[1:]
+
+    def _is_head(self, node: Node) -> bool:
+        return not self._store.children(node.tenant, node.session, node.id)
+
+    def _in_session(
+        self,
+        tenant: TenantId,
+        name: SessionId,
+        messages: Sequence[Message],
+        chains: tuple[Chain, ...],
+        agent: str,
+        now: float,
+    ) -> Placed:
+        session = self._store.session(tenant, name)
+        if session is None:
+            return self._fresh(
+                tenant, replace(_new_session(tenant, now), id=name), chains, agent, now, "named"
+            )
+        nodes = self._known(tenant, chains, name)
+        found = self._longest(chains, nodes, name, hinted=None, any_match=True)
+        if found is not None:
+            return self._at(session, found, chains, agent, now, "named")
+        return self._rewritten(session, messages, chains, agent, now)
+
+    def _at(
+        self,
+        session: Session,
+        found: tuple[int, Node],
+        chains: tuple[Chain, ...],
+        agent: str,
+        now: float,
+        reason: str,
+    ) -> Placed:
+        matched, node = found
+        named = LaneId(agent_lane(agent)) if agent else None
+        for lane in self._store.lanes(session.tenant, session.id):
+            if lane.node == node.id and (named is None or lane.id == named):
+                return Placed(
+                    session=session,
+                    is_new=False,
+                    lane=replace(lane, used=now),
+                    expected=lane.version,
+                    node=node,
+                    matched=matched,
+                    chains=chains,
+                    reason=reason,
+                )
+        lane = Lane(
+            tenant=session.tenant,
+            session=session.id,
+            id=LaneId(uuid4().hex[:12]),
+            node=node.id,
+            version=node.version,
+            depth=node.depth,
+            agent=agent,
+            used=now,
+        )
+        return Placed(
+            session=session,
+            is_new=False,
+            lane=lane,
+            expected=None,
+            node=node,
+            matched=matched,
+            chains=chains,
+            reason=f"{reason}, branch",
+        )
+
+    def _rewritten(
+        self,
+        session: Session,
+        messages: Sequence[Message],
+        chains: tuple[Chain, ...],
+        agent: str,
+        now: float,
+    ) -> Placed:
+        """Place a list that matches nowhere: the lane it overlaps with goes on, or a new one."""
+        fresh = self._fresh(session.tenant, session, chains, agent, now, "named, new lane")
+        for lane in self._store.lanes(session.tenant, session.id)[:_COMPARED_LANES]:
+            if agent and lane.agent != agent:
+                continue
+            path = self._store.path(session.tenant, session.id, lane.node)
+            old = self._keys(session.tenant, path)
+            dropped = dropped_before(old, [m.key for m in messages if m.link is not None])
+            if dropped is None:
+                continue
+            before = {MessageKey(bytes.fromhex(k)): n for k, n in lane.dropped.items()}
+            counts = Counter(before) + Counter(dropped)
+            moved = replace(
+                fresh.lane,
+                version=lane.version,
+                depth=lane.depth,
+                admitted=lane.admitted,
+                dropped={key.hex(): count for key, count in counts.items()},
+            )
+            return replace(fresh, lane=moved, is_new=False, reason="named, rewritten")
+        return replace(fresh, is_new=False)
+
+    def _keys(self, tenant: TenantId, path: Sequence[Node]) -> list[MessageKey]:
+        wires = self._store.wires(tenant, [node.message for node in path])
+        return [parse_message(wires[node.message]).key for node in path if node.message in wires]
+
+    def _fresh(
+        self,
+        tenant: TenantId,
+        session: Session,
+        chains: tuple[Chain, ...],
+        agent: str,
+        now: float,
+        reason: str,
+    ) -> Placed:
+        lane = Lane(
+            tenant=tenant,
+            session=session.id,
+            id=LaneId(agent_lane(agent) if agent else uuid4().hex[:12]),
+            node=NodeId(ROOT),
+            version=FIRST_VERSION,
+            agent=agent,
+            used=now,
+        )
+        held = self._store.lane(tenant, session.id, lane.id) if agent else None
+        return Placed(
+            session=session,
+            is_new=True,
+            lane=lane if held is None else replace(lane, id=LaneId(uuid4().hex[:12])),
+            expected=None,
+            node=None,
+            matched=0,
+            chains=chains,
+            reason=reason,
+        )
+
+
+def agent_lane(agent: str) -> str:
+    """Return the lane that an agent's header names."""
+    return hashlib.blake2b(agent.encode(), digest_size=6).hexdigest()
+
+
+def dropped_before(
+    old: Sequence[MessageKey], new: Sequence[MessageKey]
+) -> dict[MessageKey, int] | None:
+    """Return how many of each message a client removed from before what it kept.
+
+    The kept stretch is the longest run of the new list that stands in the old one; None where
+    fewer than two messages are shared, for one may be chance.
+    """
+    positions: dict[MessageKey, list[int]] = {}
+    for index, key in enumerate(old):
+        positions.setdefault(key, []).append(index)
+    best, runs = (0, 0, 0), dict[int, int]()
+    for index, key in enumerate(new):
+        runs = {at: runs.get(at - 1, 0) + 1 for at in positions.get(key, ())}
+        for at, length in runs.items():
+            best = max(best, (length, at - length + 1, index - length + 1))
+    length, old_start, new_start = best
+    if length < min(2, len(old)):
+        return None
+    removed = Counter(old[:old_start])
+    removed.subtract(Counter(new[:new_start]))
+    return {key: count for key, count in removed.items() if count > 0}
+
+
+def _outside_id(headers: Mapping[str, str], body: Mapping[str, Any]) -> tuple[str, str] | None:
+    for name in _HARNESS_HEADERS:
+        value = _value(headers.get(name))
+        if value:
+            return name, value
+    for name in sorted(headers):
+        value = _value(headers[name]) if _OTHER_SESSION_HEADER.fullmatch(name) else None
+        if value:
+            return name, value
+    metadata = body.get("metadata")
+    for source, key in (
+        (metadata, "session_id"),
+        (metadata, "conversation_id"),
+        (body, "session_id"),
+    ):
+        value = _value(source.get(key)) if isinstance(source, Mapping) else None
+        if value:
+            return f"body.{key}", value
+    user = metadata.get("user_id") if isinstance(metadata, Mapping) else None
+    inside = _inside_user_id(user) if isinstance(user, str) else None
+    return ("body.user_id", inside) if inside else None
+
+
+def _inside_user_id(user: str) -> str | None:
+    """Return the session id that some harnesses put into ``metadata.user_id``."""
+    if user.startswith("{"):
+        try:
+            return _value(orjson.loads(user).get("session_id"))
+        except orjson.JSONDecodeError:
+            return None
+    _, mark, value = user.rpartition("_session_")
+    return _value(value) if mark else None
+
+
+def _value(value: object) -> str | None:
+    if not isinstance(value, str) or not _PRINTABLE.fullmatch(value) or len(value) > _MAX_VALUE:
+        return None
+    return value
+
+
+def _first(headers: Mapping[str, str], names: Iterable[str]) -> str:
+    return next((value for name in names if (value := _value(headers.get(name)))), "")
+
+
+def _new_session(tenant: TenantId, now: float) -> Session:
+    name = uuid4()
+    return Session(tenant=tenant, id=SessionId(name.hex), seed=name.bytes, created=now, used=now)

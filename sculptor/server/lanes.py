@@ -1,0 +1,495 @@
+"""A lane while a request works on it: its context in memory, and what is written of it.
+
+Everything is written before it is acted on: the request's messages before the model is called,
+each step before the model sees its results, the answer before its last byte goes out. A lane's head
+moves by compare-and-swap; who loses the race goes on as a branch of its own. A lane whose request
+failed or was cancelled is forgotten in memory, so that what counts is always what was written.
+"""
+
+import asyncio
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+from uuid import uuid4
+
+from sculptor.chat import Usage
+from sculptor.context import Context, Hit, Log, Step
+from sculptor.errors import OperationNotFound, StaleHead
+from sculptor.loop import ClientRequest, Turn
+from sculptor.messages import Message, extend_chain, parse_message
+from sculptor.operations import Operation, VersionId, operation_id
+from sculptor.server.identity import Identity, Placed
+from sculptor.store.checkpoints import Checkpoints
+from sculptor.store.protocol import Store
+from sculptor.store.records import (
+    ROOT,
+    CallId,
+    Lane,
+    LaneId,
+    MoveHead,
+    Node,
+    NodeId,
+    Record,
+    Session,
+    SessionId,
+    StoredHit,
+    StoredMessage,
+    StoredOperation,
+    StoredStep,
+    TenantId,
+    UsageRow,
+    node_id,
+)
+from sculptor.tokens import TokenCounter
+
+_CACHED_LANES = 256
+_CACHED_BYTES = 64 * 1024 * 1024
+
+
+class StoredLog:
+    """A lane's operations, read from the store when they are asked for."""
+
+    def __init__(self, store: Store, session: Session, version: VersionId, depth: int) -> None:
+        self._store, self._session = store, session
+        self._version, self._depth = version, depth
+        self._new: dict[int, Operation] = {}
+
+    def get(self, depth: int) -> Operation:
+        """Return the operation at ``depth`` (from 1); raise OperationNotFound."""
+        found = self._new.get(depth)
+        if found is None and 0 < depth <= self._depth:
+            found = self._store.operation_at(
+                self._session.tenant, self._session.id, self._version, depth
+            )
+        if found is None:
+            raise OperationNotFound(operation_id(depth))
+        return found
+
+    def append(self, operation: Operation) -> None:
+        """Add the newest operation."""
+        self._new[operation.depth] = operation
+
+
+@dataclass(slots=True, kw_only=True)
+class LiveLane:
+    """One lane at work. ``nodes`` are those of the present turn, by index in the client's list."""
+
+    session: Session
+    lane: Lane
+    expected: VersionId | None
+    context: Context
+    node: Node
+    nodes: dict[int, NodeId]
+    placed: Placed | None
+    written: "Future[None] | None" = None
+    sequence: int = 0
+    billed: list[UsageRow] = field(default_factory=list)
+
+
+class Lanes:
+    """Opens, writes and keeps the lanes of one server."""
+
+    def __init__(
+        self,
+        store: Store,
+        identity: Identity,
+        *,
+        counter_of: Callable[[str], TokenCounter],
+        inline: bool = False,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.store = store
+        self._identity, self._counter_of = identity, counter_of
+        self._inline, self._clock = inline, clock
+        self._checkpoints = Checkpoints()
+        self._kept: OrderedDict[tuple[str, str, str], tuple[VersionId, Context, int]]
+        self._kept = OrderedDict()
+        self._kept_bytes = 0
+
+    def open(
+        self, tenant: TenantId, request: ClientRequest, headers: Mapping[str, str]
+    ) -> LiveLane:
+        """Find the request's place, begin to write what is new, and return its lane.
+
+        Await ``settle`` before anything is answered. Raises StoreError where it cannot work.
+        """
+        now = self._clock()
+        placed = self._identity.place(
+            tenant, request.messages, headers=headers, body=request.value, now=now
+        )
+        new, instructions = self._new_nodes(placed, request.messages, now)
+        node = new[-1][1] if new else placed.node
+        if node is None:
+            node = self._instruction_node(placed, request.messages, now)
+            new = [(len(request.messages) - 1, node)]
+        lane = replace(placed.lane, node=node.id)
+        records = self._opening(placed, request.messages, new, instructions, lane)
+        written = self.store.write(records)
+        context = self._context(placed, lane, request)
+        live = LiveLane(
+            session=placed.session,
+            lane=lane,
+            expected=lane.version,
+            context=context,
+            node=node,
+            nodes={index: each.id for index, each in new},
+            placed=placed,
+            written=written,
+        )
+        self._load_steps(live)
+        return live
+
+    async def settle(self, live: LiveLane) -> None:
+        """Wait until what was begun is written; a lost race makes the lane a branch."""
+        written, live.written = live.written, None
+        if written is None:
+            return
+        try:
+            await asyncio.wrap_future(written)
+        except StaleHead:
+            await self._branch(live, [])
+
+    async def keep(self, live: LiveLane, step: Step | None, usage: Usage | None) -> None:
+        """Write what a step made: operations, hits, the step itself and its cost."""
+        await self.settle(live)
+        records: list[Record] = []
+        if step is not None:
+            records.append(self._step(live, "inserted", step.messages))
+        await self._write(live, [*records, *self._cost(live, usage, "step")])
+
+    async def answer(self, live: LiveLane, turn: Turn, wire: bytes) -> None:
+        """Write the answer as the client saw it (``wire``) and as it was produced."""
+        message = parse_message(wire)
+        node = Node(
+            tenant=live.session.tenant,
+            session=live.session.id,
+            id=node_id(live.node.id, message.hash),
+            parent=live.node.id,
+            chain=extend_chain(live.node.chain, message.link) if message.link else live.node.chain,
+            message=message.hash,
+            index=live.node.index + 1,
+            covers=True,
+            answer=True,
+            version=live.context.version,
+            depth=live.context.depth,
+            time=self._clock(),
+        )
+        await self.settle(live)
+        asked, live.node = live.node, node
+        records: list[Record] = [
+            StoredMessage(tenant=node.tenant, hash=message.hash, wire=wire),
+            node,
+        ]
+        if turn.produced.wire != wire:
+            records.append(self._step(live, "produced", (turn.produced,)))
+        if turn.mixed:
+            records.append(self._step(live, "mixed", turn.mixed))
+        records += [
+            CallId(tenant=node.tenant, id=name, session=node.session, node=node.id, minted=minted)
+            for name in message.call_ids
+            for minted in [name in turn.minted]
+        ]
+        usage = turn.billed[-1].tokens if turn.billed else None
+        records += self._cost(live, usage, "answer", turn.answer.model)
+        live.lane = replace(live.lane, node=node.id)
+        await self._write(live, records, moves=True, operations_at=asked)
+        self._keep_in_memory(live)
+
+    def resume(self, tenant: TenantId, session: Session, lane: Lane) -> LiveLane:
+        """Return a lane as its head stands, for people who look at it or change it."""
+        path = self.store.path(tenant, session.id, lane.node)
+        wires = self.store.wires(tenant, [node.message for node in path])
+        messages = [parse_message(wires[node.message]) for node in path]
+        for index, name in sorted(path[-1].instructions if path else ()):
+            found = self.store.wires(tenant, [name]).get(name)
+            if found is not None:
+                messages.insert(min(index, len(messages)), parse_message(found))
+        context = self._new_context(session, lane, "")
+        context.extend(messages)
+        for hit in self.store.hits(tenant, session.id):
+            context.hits[hit.id] = hit
+        node = path[-1]
+        return LiveLane(
+            session=session,
+            lane=lane,
+            expected=lane.version,
+            context=context,
+            node=node,
+            nodes={},
+            placed=None,
+        )
+
+    async def save(self, live: LiveLane) -> None:
+        """Write what a person did to a resumed lane; raises StaleHead where it moved meanwhile."""
+        records = self._operations(live, live.node)
+        await asyncio.wrap_future(self.store.write([*records, self._head(live)]))
+        live.expected = live.lane.version
+        self.forget(live)
+
+    def forget(self, live: LiveLane) -> None:
+        """Drop a lane from memory; the next request reads what was written."""
+        found = self._kept.pop(_name(live), None)
+        if found is not None:
+            self._kept_bytes -= found[2]
+
+    # Opening
+
+    def _new_nodes(
+        self, placed: Placed, messages: Sequence[Message], now: float
+    ) -> tuple[list[tuple[int, Node]], tuple[tuple[int, Any], ...]]:
+        instructions = tuple((i, m.hash) for i, m in enumerate(messages) if m.link is None)
+        parent = placed.node.id if placed.node else ROOT
+        covers = placed.node.covers if placed.node else False
+        new: list[tuple[int, Node]] = []
+        for index in range(placed.matched, len(messages)):
+            message = messages[index]
+            if message.link is None:
+                continue
+            node = Node(
+                tenant=placed.session.tenant,
+                session=placed.session.id,
+                id=node_id(parent, message.hash),
+                parent=parent,
+                chain=placed.chains[index],
+                message=message.hash,
+                index=index,
+                covers=covers,
+                version=placed.lane.version,
+                depth=placed.lane.depth,
+                time=now,
+            )
+            new.append((index, node))
+            parent = node.id
+        if new:
+            index, last = new[-1]
+            new[-1] = (index, replace(last, instructions=instructions))
+        return new, instructions
+
+    def _instruction_node(self, placed: Placed, messages: Sequence[Message], now: float) -> Node:
+        """Return a node for a list of system messages alone."""
+        last = messages[-1]
+        return Node(
+            tenant=placed.session.tenant,
+            session=placed.session.id,
+            id=node_id(NodeId(ROOT), last.hash),
+            parent=NodeId(ROOT),
+            chain=placed.chains[-1],
+            message=last.hash,
+            index=len(messages) - 1,
+            instructions=tuple((i, m.hash) for i, m in enumerate(messages[:-1])),
+            time=now,
+        )
+
+    def _opening(
+        self,
+        placed: Placed,
+        messages: Sequence[Message],
+        new: Sequence[tuple[int, Node]],
+        instructions: Iterable[tuple[int, Any]],
+        lane: Lane,
+    ) -> list[Record]:
+        session = replace(placed.session, used=lane.used)
+        tenant = session.tenant
+        indexes = [*(index for index, _ in new), *(index for index, _ in instructions)]
+        records: list[Record] = [session]
+        records += [
+            StoredMessage(tenant=tenant, hash=messages[i].hash, wire=messages[i].wire)
+            for i in indexes
+        ]
+        records += [node for _, node in new]
+        records.append(MoveHead(lane=lane, expected=placed.expected))
+        return records
+
+    def _context(self, placed: Placed, lane: Lane, request: ClientRequest) -> Context:
+        kept = self._kept.get((lane.tenant, lane.session, lane.id))
+        messages = request.messages
+        if kept is not None and kept[0] == lane.version:
+            context = kept[1]
+            count = len(context.messages)
+            if count <= len(messages) and all(
+                a is b or a.hash == b.hash for a, b in zip(context.messages, messages, strict=False)
+            ):
+                self._kept.move_to_end((lane.tenant, lane.session, lane.id))
+                context.extend(messages[count:])
+                context.steps = []
+                return context
+        context = self._new_context(placed.session, lane, request.model)
+        context.extend(messages)
+        if lane.depth:
+            for hit in self.store.hits(lane.tenant, lane.session):
+                context.hits[hit.id] = hit
+        return context
+
+    def _new_context(self, session: Session, lane: Lane, model: str) -> Context:
+        log: Log = StoredLog(self.store, session, lane.version, lane.depth)
+        state = self.store.state(lane.tenant, session.id, lane.version) if lane.depth else None
+        dropped = {_key(name): count for name, count in lane.dropped.items()}
+        return Context(
+            seed=session.seed,
+            counter=self._counter_of(model),
+            state=state,
+            version=lane.version,
+            depth=lane.depth,
+            log=log,
+            inline=self._inline,
+            dropped=dropped,
+            clock=self._clock,
+        )
+
+    def _load_steps(self, live: LiveLane) -> None:
+        """Bring back the step groups of the open turn, where it spans several requests."""
+        placed, context = live.placed, live.context
+        start = context.turn_start
+        if placed is None or placed.node is None or placed.matched <= start:
+            return
+        index, node = placed.matched - 1, placed.node
+        found: dict[int, NodeId] = {}
+        while index >= start:
+            if context.messages[index].link is not None:
+                found[index] = node.id
+                above = self.store.node(node.tenant, node.session, node.parent)
+                if above is None:
+                    break
+                node = above
+            index -= 1
+        live.nodes = {**found, **live.nodes}
+        places = {name: at for at, name in found.items()}
+        steps = self.store.steps(node.tenant, node.session, [found[i] for i in sorted(found)])
+        for step in steps:
+            if step.kind != "produced":
+                messages = tuple(parse_message(wire) for wire in step.messages)
+                context.steps.append(Step(places[step.node], messages, step.kind == "mixed"))
+        live.sequence = len(steps)
+
+    # Writing
+
+    async def _write(
+        self,
+        live: LiveLane,
+        records: Sequence[Record],
+        *,
+        moves: bool = False,
+        operations_at: Node | None = None,
+    ) -> None:
+        made = self._operations(live, operations_at or live.node)
+        batch = [*records, *made]
+        if made or moves:
+            batch.append(self._head(live))
+        if not batch:
+            return
+        try:
+            await asyncio.wrap_future(self.store.write(batch))
+        except StaleHead:
+            await self._branch(live, batch)
+        live.expected = live.lane.version
+
+    async def _branch(self, live: LiveLane, records: Sequence[Record]) -> None:
+        """Go on as a lane of one's own: another request moved this one's head first."""
+        self.forget(live)
+        live.lane = replace(live.lane, id=LaneId(uuid4().hex[:12]), agent="")
+        kept = [record for record in records if not isinstance(record, MoveHead)]
+        await asyncio.wrap_future(
+            self.store.write([*kept, MoveHead(lane=live.lane, expected=None)])
+        )
+        live.expected = live.lane.version
+
+    def _head(self, live: LiveLane) -> MoveHead:
+        context = live.context
+        live.lane = replace(live.lane, version=context.version, depth=context.depth)
+        return MoveHead(lane=live.lane, expected=live.expected)
+
+    def _operations(self, live: LiveLane, node: Node) -> list[Record]:
+        context, records = live.context, list[Record]()
+        tenant, session = live.session.tenant, live.session.id
+        for item in context.unsaved:
+            if isinstance(item, Hit):
+                records.append(StoredHit(tenant=tenant, session=session, hit=item))
+                continue
+            is_last = item.version == context.version
+            records.append(
+                StoredOperation(
+                    tenant=tenant,
+                    session=session,
+                    node=node.id,
+                    operation=item,
+                    checkpoint=self._checkpoint(live, item) if is_last else None,
+                )
+            )
+        if any(isinstance(item, Operation) for item in context.unsaved):
+            records.append(replace(node, version=context.version, depth=context.depth))
+        context.unsaved = []
+        return records
+
+    def _checkpoint(self, live: LiveLane, operation: Operation) -> bytes | None:
+        return self._checkpoints.after(self.store, live.session, operation, live.context.state)
+
+    def _step(
+        self,
+        live: LiveLane,
+        kind: Literal["inserted", "mixed", "produced"],
+        messages: Sequence[Message],
+    ) -> StoredStep:
+        live.sequence += 1
+        return StoredStep(
+            tenant=live.session.tenant,
+            session=live.session.id,
+            node=live.node.id,
+            sequence=live.sequence,
+            kind=kind,
+            messages=tuple(message.wire for message in messages),
+            time=self._clock(),
+        )
+
+    def _cost(
+        self,
+        live: LiveLane,
+        usage: Usage | None,
+        purpose: Literal["answer", "step", "summary"],
+        model: str = "",
+    ) -> list[Record]:
+        if usage is None:
+            return []
+        row = UsageRow(
+            tenant=live.session.tenant,
+            session=live.session.id,
+            node=live.node.id,
+            time=self._clock(),
+            model=model,
+            purpose=purpose,
+            prompt_tokens=usage.prompt_tokens,
+            cached_tokens=usage.cached_tokens,
+            completion_tokens=usage.completion_tokens,
+        )
+        live.billed.append(row)
+        return [row]
+
+    def _keep_in_memory(self, live: LiveLane) -> None:
+        self.forget(live)
+        size = sum(len(message.wire) for message in live.context.messages)
+        live.context.steps = []
+        self._kept[_name(live)] = (live.lane.version, live.context, size)
+        self._kept_bytes += size
+        while len(self._kept) > _CACHED_LANES or (
+            self._kept_bytes > _CACHED_BYTES and len(self._kept) > 1
+        ):
+            _, (_, _, freed) = self._kept.popitem(last=False)
+            self._kept_bytes -= freed
+
+
+def lane_of(store: Store, tenant: TenantId, session: SessionId, name: str | None) -> Lane | None:
+    """Return a session's lane by name, or the one used last."""
+    if name:
+        return store.lane(tenant, session, LaneId(name))
+    lanes = store.lanes(tenant, session)
+    return lanes[0] if lanes else None
+
+
+def _name(live: LiveLane) -> tuple[str, str, str]:
+    return (live.lane.tenant, live.lane.session, live.lane.id)
+
+
+def _key(name: str) -> Any:
+    return bytes.fromhex(name)
