@@ -209,21 +209,23 @@ class Upstream:
         self, method: str, url: URL, body: bytes | None, headers: dict[str, str]
     ) -> aiohttp.ClientResponse:
         """Send once; once more on a fresh connection where a pooled one turned out dead."""
-        if self._pool is None:
-            self._pool = self._open_session(is_pool=True)
+        pool = self._pool
+        if pool is None:
+            pool = self._pool = self._open_session(is_pool=True)
         new_socket = _NewSocket()
         _request_socket.set(new_socket)
         try:
             try:
-                return await self._pool.request(
+                return await pool.request(
                     method, url, data=_payload(body), headers=headers, allow_redirects=False
                 )
             except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
                 if new_socket.is_made:
                     raise
-            if self._fresh is None:
-                self._fresh = self._open_session(is_pool=False)
-            return await self._fresh.request(
+            fresh = self._fresh
+            if fresh is None:
+                fresh = self._fresh = self._open_session(is_pool=False)
+            return await fresh.request(
                 method, url, data=_payload(body), headers=headers, allow_redirects=False
             )
         except aiohttp.ConnectionTimeoutError as error:
