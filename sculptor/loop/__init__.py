@@ -19,7 +19,7 @@ from sculptor.loop.requests import (
     model_request,
     read_request,
 )
-from sculptor.loop.turn import Billed, Budget, Turn, run_turn
+from sculptor.loop.turn import Billed, Budget, Turn, pass_through, run_turn
 
 __all__ = [
     "Billed",
@@ -40,6 +40,7 @@ __all__ = [
     "drive_blocking",
     "fold_to_fit",
     "model_request",
+    "pass_through",
     "read_request",
     "run_turn",
 ]

@@ -121,26 +121,22 @@ def run_turn(
     toolset: Toolset,
     *,
     budget: Budget,
-    offer: bool = True,
     show_ledger: bool = True,
     clock: Callable[[], float],
 ) -> Generator[Effect, Any, Turn]:
-    """Answer one client request, letting the model work on its context meanwhile.
-
-    With ``offer`` false our tools are not offered: the view is sent and the answer returned.
-    """
+    """Answer one client request, letting the model work on its context meanwhile."""
     progress = _Progress()
     started = clock()
     spent = sum(not step.replaces for step in context.open_steps())
     steps = 0
     while True:
         seconds = clock() - started
-        allowed = offer and spent + steps < budget.max_steps and seconds < budget.max_seconds
+        allowed = spent + steps < budget.max_steps and seconds < budget.max_seconds
         allowed = allowed and progress.input_tokens < budget.max_input_tokens
-        call = _call(context, request, toolset, offer, allowed, show_ledger)
-        completed = yield from _listen(call, progress, toolset.names if offer else frozenset())
+        call = _call(context, request, toolset, allowed=allowed, show_ledger=show_ledger)
+        completed = yield from _listen(call, progress, toolset.names)
         _bill(progress, completed, context)
-        own, theirs = _split(completed, toolset.names if offer else frozenset())
+        own, theirs = _split(completed, toolset.names)
         if not own or not allowed or completed.finish_reason == "length":
             return _finished(progress, completed, theirs, (), steps)
         results: list[Message] = []
@@ -158,24 +154,32 @@ def run_turn(
         progress.is_gap_due = bool(progress.texts)
 
 
+def pass_through(request: ModelRequest, view_tokens: int = 0) -> Generator[Effect, Any, Turn]:
+    """Answer a request with one call of the model, its answer left as it is."""
+    yield Call(request)
+    while True:
+        event: Delta | Completed = yield Next()
+        if isinstance(event, Completed):
+            produced = parse_message(orjson.dumps(event.message), event.message)
+            billed = Billed(tokens=event.usage, view_tokens=view_tokens)
+            return Turn(answer=event, produced=produced, billed=(billed,))
+        yield Emit(event)
+
+
 def _call(
     context: Context,
     request: ClientRequest,
     toolset: Toolset,
-    offer: bool,
+    *,
     allowed: bool,
     show_ledger: bool,
 ) -> ModelRequest:
     view = context.view()
     messages: Sequence[bytes] | None = None if view.unchanged else view.messages
-    if offer and show_ledger:
+    if show_ledger:
         messages = with_ledger(context, view.messages) or messages
     return model_request(
-        request,
-        messages,
-        tools=toolset.wire if offer else (),
-        tools_off=offer and not allowed,
-        ask_usage=offer,
+        request, messages, tools=toolset.wire, tools_off=not allowed, ask_usage=True
     )
 
 

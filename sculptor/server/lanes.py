@@ -12,7 +12,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 from uuid import uuid4
 
 from sculptor.chat import Usage
@@ -37,7 +37,6 @@ from sculptor.store.records import (
     SessionId,
     StoredHit,
     StoredMessage,
-    StoredOperation,
     StoredStep,
     TenantId,
     UsageRow,
@@ -86,7 +85,14 @@ class LiveLane:
     placed: Placed | None
     written: "Future[None] | None" = None
     sequence: int = 0
-    billed: list[UsageRow] = field(default_factory=list)
+    checkpoints: Checkpoints = field(default_factory=Checkpoints)
+
+
+class _Kept(NamedTuple):
+    version: VersionId
+    context: Context
+    checkpoints: Checkpoints
+    size_bytes: int
 
 
 class Lanes:
@@ -104,9 +110,7 @@ class Lanes:
         self.store = store
         self._identity, self._counter_of = identity, counter_of
         self._inline, self._clock = inline, clock
-        self._checkpoints = Checkpoints()
-        self._kept: OrderedDict[tuple[str, str, str], tuple[VersionId, Context, int]]
-        self._kept = OrderedDict()
+        self._kept: OrderedDict[tuple[str, str, str], _Kept] = OrderedDict()
         self._kept_bytes = 0
 
     def open(
@@ -128,7 +132,7 @@ class Lanes:
         lane = replace(placed.lane, node=node.id)
         records = self._opening(placed, request.messages, new, instructions, lane)
         written = self.store.write(records)
-        context = self._context(placed, lane, request)
+        context, checkpoints = self._context(placed, lane, request)
         live = LiveLane(
             session=placed.session,
             lane=lane,
@@ -138,6 +142,7 @@ class Lanes:
             nodes={index: each.id for index, each in new},
             placed=placed,
             written=written,
+            checkpoints=checkpoints,
         )
         self._load_steps(live)
         return live
@@ -220,6 +225,7 @@ class Lanes:
             node=node,
             nodes={},
             placed=None,
+            checkpoints=self._checkpoints_of(lane),
         )
 
     async def save(self, live: LiveLane) -> None:
@@ -233,7 +239,7 @@ class Lanes:
         """Drop a lane from memory; the next request reads what was written."""
         found = self._kept.pop(_name(live), None)
         if found is not None:
-            self._kept_bytes -= found[2]
+            self._kept_bytes -= found.size_bytes
 
     # Opening
 
@@ -303,11 +309,13 @@ class Lanes:
         records.append(MoveHead(lane=lane, expected=placed.expected))
         return records
 
-    def _context(self, placed: Placed, lane: Lane, request: ClientRequest) -> Context:
+    def _context(
+        self, placed: Placed, lane: Lane, request: ClientRequest
+    ) -> tuple[Context, Checkpoints]:
         kept = self._kept.get((lane.tenant, lane.session, lane.id))
         messages = request.messages
-        if kept is not None and kept[0] == lane.version:
-            context = kept[1]
+        if kept is not None and kept.version == lane.version:
+            context = kept.context
             count = len(context.messages)
             if count <= len(messages) and all(
                 a is b or a.hash == b.hash for a, b in zip(context.messages, messages, strict=False)
@@ -315,13 +323,18 @@ class Lanes:
                 self._kept.move_to_end((lane.tenant, lane.session, lane.id))
                 context.extend(messages[count:])
                 context.steps = []
-                return context
+                return context, kept.checkpoints
         context = self._new_context(placed.session, lane, request.model)
         context.extend(messages)
         if lane.depth:
             for hit in self.store.hits(lane.tenant, lane.session):
                 context.hits[hit.id] = hit
-        return context
+        return context, self._checkpoints_of(lane)
+
+    def _checkpoints_of(self, lane: Lane) -> Checkpoints:
+        if not lane.depth:
+            return Checkpoints()
+        return Checkpoints(self.store.since_checkpoint(lane.tenant, lane.session, lane.version))
 
     def _new_context(self, session: Session, lane: Lane, model: str) -> Context:
         log: Log = StoredLog(self.store, session, lane.version, lane.depth)
@@ -404,27 +417,19 @@ class Lanes:
     def _operations(self, live: LiveLane, node: Node) -> list[Record]:
         context, records = live.context, list[Record]()
         tenant, session = live.session.tenant, live.session.id
-        for item in context.unsaved:
-            if isinstance(item, Hit):
-                records.append(StoredHit(tenant=tenant, session=session, hit=item))
-                continue
-            is_last = item.version == context.version
-            records.append(
-                StoredOperation(
-                    tenant=tenant,
-                    session=session,
-                    node=node.id,
-                    operation=item,
-                    checkpoint=self._checkpoint(live, item) if is_last else None,
-                )
-            )
-        if any(isinstance(item, Operation) for item in context.unsaved):
+        made = [item for item in context.unsaved if isinstance(item, Operation)]
+        records += [
+            StoredHit(tenant=tenant, session=session, hit=item)
+            for item in context.unsaved
+            if isinstance(item, Hit)
+        ]
+        records += live.checkpoints.records(
+            made, context.state, tenant=tenant, session=session, node=node.id
+        )
+        if made:
             records.append(replace(node, version=context.version, depth=context.depth))
         context.unsaved = []
         return records
-
-    def _checkpoint(self, live: LiveLane, operation: Operation) -> bytes | None:
-        return self._checkpoints.after(self.store, live.session, operation, live.context.state)
 
     def _step(
         self,
@@ -463,20 +468,18 @@ class Lanes:
             cached_tokens=usage.cached_tokens,
             completion_tokens=usage.completion_tokens,
         )
-        live.billed.append(row)
         return [row]
 
     def _keep_in_memory(self, live: LiveLane) -> None:
         self.forget(live)
         size = sum(len(message.wire) for message in live.context.messages)
         live.context.steps = []
-        self._kept[_name(live)] = (live.lane.version, live.context, size)
+        self._kept[_name(live)] = _Kept(live.lane.version, live.context, live.checkpoints, size)
         self._kept_bytes += size
         while len(self._kept) > _CACHED_LANES or (
             self._kept_bytes > _CACHED_BYTES and len(self._kept) > 1
         ):
-            _, (_, _, freed) = self._kept.popitem(last=False)
-            self._kept_bytes -= freed
+            self._kept_bytes -= self._kept.popitem(last=False)[1].size_bytes
 
 
 def lane_of(store: Store, tenant: TenantId, session: SessionId, name: str | None) -> Lane | None:

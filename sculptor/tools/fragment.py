@@ -201,7 +201,7 @@ def _no_end(context: Context, at: tuple[int, int, int], end: str, role: str) -> 
 
 def _not_found(context: Context, code: str, marker: str, role: str) -> ToolError:
     texts = [text for _, _, text in _texts(context, role)]
-    near = [match.text for match in nearest(texts, marker, n=3)]
+    near = [texts[m.index][m.start : m.end] for m in nearest(texts, marker)]
     hint = "Quote the text exactly as it stands" + (", e.g. one of nearest." if near else ".")
     return ToolError(code, f"{marker!r} does not occur. {hint}", {"nearest": near} if near else {})
 

@@ -14,7 +14,8 @@ from sculptor.context import Context, Hit
 from sculptor.cutting import snap
 from sculptor.errors import ToolError
 from sculptor.messages import INSTRUCTION_ROLES
-from sculptor.search import cosine_ranking, find, nearest, reciprocal_rank_fusion
+from sculptor.search import count, excerpt, find, nearest
+from sculptor.ranking import cosine_ranking, reciprocal_rank_fusion
 from sculptor.state import HIDDEN, Place
 from sculptor.tools.arguments import FullDetail, FullSearch, Mode, Order, PaperDetail, PaperSearch
 from sculptor.tools.fragment import plays

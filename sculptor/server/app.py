@@ -1,0 +1,217 @@
+"""The server put together: settings in, an ASGI application out."""
+
+import asyncio
+import contextlib
+import hashlib
+import os
+import secrets
+import stat
+from collections.abc import AsyncIterator, Callable
+from functools import lru_cache
+from pathlib import Path
+
+from fastapi import FastAPI, Request, Response
+from fastapi.responses import JSONResponse
+from starlette.types import ASGIApp, Scope
+
+from sculptor.errors import SettingsError, StoreError
+from sculptor.server.api import api_router
+from sculptor.server.auth import KeyRing, OriginGuard
+from sculptor.server.backends import Backend, EmbeddedBackend, HttpBackend
+from sculptor.server.completions import ChatCompletions
+from sculptor.server.envelope import ApiError, ErrorFormatter
+from sculptor.server.front import Endpoint, Front
+from sculptor.server.identity import Identity
+from sculptor.server.lanes import Lanes
+from sculptor.server.limits import Admission, AdmissionSettings
+from sculptor.server.metrics import Metrics
+from sculptor.server.relay import Models, Relay
+from sculptor.server.settings import LOOPBACK, Settings
+from sculptor.server.upstream import Upstream, UpstreamSettings, UpstreamTimeouts
+from sculptor.store import MemoryStore, SqliteStore, Store
+from sculptor.tokens import TokenCounter
+
+
+class Server:
+    """One server's parts, made from its settings; ``app`` is the ASGI application."""
+
+    def __init__(self, settings: Settings, store: Store | None = None) -> None:
+        self.settings = settings
+        self.store = open_store(settings) if store is None else store
+        self.backend = make_backend(settings)
+        self.admission = Admission(
+            AdmissionSettings(
+                running=settings.max_running,
+                queued=settings.max_queued,
+                running_per_key=settings.max_running_per_key,
+                drain_s=settings.drain_seconds,
+            )
+        )
+        self.metrics = Metrics()
+        self.lanes = Lanes(
+            self.store,
+            Identity(self.store, server_secret(settings)),
+            counter_of=counter_maker(settings),
+            inline=settings.inline,
+        )
+        self.app = self._front()
+
+    async def close(self) -> None:
+        """Let running requests end, then close the upstream's connections and the store."""
+        self.admission.drain()
+        if not await self.admission.wait_idle():
+            self.admission.evict()
+            await asyncio.sleep(0.1)
+        if self.backend.upstream is not None:
+            await self.backend.upstream.close()
+        await asyncio.to_thread(self.store.close)
+
+    def _front(self) -> ASGIApp:
+        settings = self.settings
+        keys = {secret.get_secret_value(): name for name, secret in settings.keys.items()}
+        known = [*keys, *([settings.upstream_key] if settings.upstream_key else [])]
+        formatter = ErrorFormatter(secrets=known)
+        chat = ChatCompletions(settings, self.lanes, self.backend, formatter)
+        hot: dict[tuple[str, str], Endpoint] = {("POST", "/chat/completions"): chat}
+        return Front(
+            hot=hot,
+            relay=self._relay,
+            people=self._people(),
+            keys=KeyRing(keys),
+            guard=OriginGuard(hosts=() if settings.host in LOOPBACK else (settings.host,)),
+            admission=self.admission,
+            formatter=formatter,
+            metrics=self.metrics,
+        )
+
+    def _relay(self, scope: Scope) -> Endpoint:
+        upstream = self.backend.upstream
+        if upstream is not None:
+            return Relay(upstream, scope, self.settings.body_limit_bytes)
+        path = scope["path"].removeprefix("/v1")
+        if path == "/models" or path.startswith("/models/"):
+            name = self.backend.model_name("")
+            return Models((name,), self.settings.window_tokens).at(path)
+        raise ApiError(
+            404,
+            f"{scope['path']} is not served here: the embedded backend has no such path. Attach an "
+            "upstream with sculptor serve --upstream URL.",
+            code="not_found",
+        )
+
+    def _people(self) -> FastAPI:
+        @contextlib.asynccontextmanager
+        async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+            del app
+            yield
+            await self.close()
+
+        app = FastAPI(title="Sculptor", version="1", lifespan=lifespan, docs_url="/docs")
+        app.include_router(api_router(self.lanes))
+
+        @app.api_route("/", methods=["GET", "HEAD"], include_in_schema=False)
+        def root() -> JSONResponse:
+            return JSONResponse({"name": "sculptor", "docs": "/docs", "base_url": "/v1"})
+
+        @app.get("/healthz", tags=["health"])
+        def healthz() -> JSONResponse:
+            """Tell that the process is alive."""
+            return JSONResponse({"status": "ok"})
+
+        @app.get("/readyz", tags=["health"])
+        def readyz() -> JSONResponse:
+            """Tell whether requests are taken; 503 while the server drains."""
+            draining = self.admission.is_draining
+            status = "draining" if draining else "ready"
+            return JSONResponse({"status": status}, status_code=503 if draining else 200)
+
+        @app.get("/metrics", tags=["health"])
+        def metrics() -> Response:
+            """Return the metrics in Prometheus' text format."""
+            self.metrics.running.set(self.admission.running)
+            return Response(self.metrics.render(), media_type="text/plain; version=0.0.4")
+
+        @app.exception_handler(404)
+        def not_found(request: Request, error: Exception) -> Response:
+            raise ApiError(404, f"{request.url.path} is not served here.", code="not_found")
+
+        return app
+
+
+def create_app(settings: Settings, store: Store | None = None) -> ASGIApp:
+    """Return the ASGI application for these settings."""
+    return Server(settings, store).app
+
+
+def open_store(settings: Settings) -> Store:
+    """Open the store that the settings name.
+
+    Raises:
+        StoreLocked: another server holds the file.
+        StoreError: it cannot be opened.
+    """
+    path = settings.store_path
+    return MemoryStore() if path is None else SqliteStore(path, durability=settings.durability)
+
+
+def make_backend(settings: Settings) -> Backend:
+    """Return the backend that the settings name.
+
+    Raises:
+        SettingsError: it cannot be had here.
+    """
+    match settings.chosen_backend:
+        case "openai":
+            timeouts = UpstreamTimeouts(
+                first_byte_s=settings.first_byte_timeout, idle_s=settings.idle_timeout
+            )
+            relays = settings.relay_client_key and settings.is_loopback and not settings.keys
+            upstream = UpstreamSettings(
+                url=settings.upstream,
+                key=settings.upstream_key,
+                relay_client_key=relays,
+                timeouts=timeouts,
+            )
+            return HttpBackend(Upstream(upstream))
+        case "scripted":
+            from sculptor.server.scripted import ScriptedModel
+
+            return EmbeddedBackend(ScriptedModel(), "scripted")
+        case "mom":
+            raise SettingsError("This version ships no trained model: use --backend scripted.")
+
+
+def counter_maker(settings: Settings) -> Callable[[str], TokenCounter]:
+    """Return what gives the token counter for a model's name."""
+
+    @lru_cache(maxsize=64)
+    def counter_of(model: str) -> TokenCounter:
+        if settings.encoding:
+            return TokenCounter(settings.encoding)
+        return TokenCounter.for_model(model)
+
+    return counter_of
+
+
+def server_secret(settings: Settings) -> bytes:
+    """Return the secret under which outside ids are stored: kept beside the store, 0600."""
+    path = settings.store_path
+    if path is None:
+        return secrets.token_bytes(32)
+    place = path.with_suffix(path.suffix + ".secret")
+    try:
+        return hashlib.sha256(place.read_bytes()).digest()
+    except FileNotFoundError:
+        return hashlib.sha256(_new_secret(place)).digest()
+    except OSError as error:
+        raise StoreError(f"{place} cannot be read: {error}.") from error
+
+
+def _new_secret(place: Path) -> bytes:
+    made = secrets.token_bytes(32)
+    place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+    handle = os.open(place, flags, stat.S_IRUSR | stat.S_IWUSR)
+    with os.fdopen(handle, "wb") as file:
+        file.write(made)
+    return made

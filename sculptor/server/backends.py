@@ -1,0 +1,151 @@
+"""What answers requests: an OpenAI-compatible upstream over HTTP, or a model in this process.
+
+A backend gives each client request a model of its own, which knows the request's id and key and
+remembers what of the upstream's head the client may see.
+"""
+
+from collections.abc import AsyncIterator, Mapping
+from typing import Protocol
+
+import orjson
+
+from sculptor.chat import ChunkReader, parse_json, read_completion
+from sculptor.errors import UpstreamStatus
+from sculptor.loop import Event, Model, ModelRequest, deltas_of
+from sculptor.server.answer import UpstreamResponse
+from sculptor.server.headers import RawHeaders
+from sculptor.server.upstream import Upstream
+
+CHAT_PATH = "/chat/completions"
+
+
+class BoundModel(Model, Protocol):
+    """A model for one client request; ``headers`` is filled once its first answer's head came."""
+
+    headers: RawHeaders
+
+
+class Backend(Protocol):
+    """Where models come from."""
+
+    upstream: Upstream | None
+    """The HTTP upstream to which other paths are relayed, if there is one."""
+
+    def model(
+        self, *, request_id: str, client_headers: Mapping[str, str], client_key: str | None
+    ) -> BoundModel:
+        """Return the model for one client request."""
+        ...
+
+    def model_name(self, asked: str) -> str:
+        """Return the model name that answers bear."""
+        ...
+
+
+class HttpBackend:
+    """An OpenAI-compatible upstream."""
+
+    def __init__(self, upstream: Upstream) -> None:
+        self.upstream: Upstream | None = upstream
+        self._upstream = upstream
+
+    def model(
+        self, *, request_id: str, client_headers: Mapping[str, str], client_key: str | None
+    ) -> "HttpModel":
+        """Return the model for one client request."""
+        return HttpModel(self._upstream, request_id, client_headers, client_key)
+
+    def model_name(self, asked: str) -> str:
+        """Return the model name that answers bear: the one the client asked for."""
+        return asked
+
+
+class HttpModel:
+    """An upstream, for one client request."""
+
+    def __init__(
+        self,
+        upstream: Upstream,
+        request_id: str,
+        client_headers: Mapping[str, str],
+        client_key: str | None,
+    ) -> None:
+        self.headers: RawHeaders = []
+        self._upstream, self._request_id = upstream, request_id
+        self._client_headers, self._client_key = client_headers, client_key
+
+    async def stream(self, request: ModelRequest) -> AsyncIterator[Event]:
+        """Answer a request, piece by piece."""
+        response = await self._post(request)
+        with response:
+            if not self.headers:
+                self.headers.extend(response.relayed())
+            if not response.is_event_stream:
+                completed = read_completion(parse_json(await response.read()))
+                for delta in deltas_of(completed):
+                    yield delta
+                yield completed
+                return
+            reader = ChunkReader()
+            while frames := await response.next_frames():
+                is_done = False
+                for frame in frames:
+                    is_done = frame.strip() == b"[DONE]"
+                    for delta in reader.done() if is_done else reader.feed(parse_json(frame)):
+                        yield delta
+                if is_done:
+                    break
+            yield reader.complete()
+
+    async def _post(self, request: ModelRequest) -> UpstreamResponse:
+        """Send a request; once more without ``stream_options`` where the upstream refuses it."""
+        try:
+            return await self._send(request.body)
+        except UpstreamStatus as error:
+            added = request.stream and "stream_options" not in request.value
+            if error.status not in (400, 422) or not added or b"stream_options" not in error.body:
+                raise
+            value = orjson.loads(request.body)
+            value.pop("stream_options", None)
+            return await self._send(orjson.dumps(value))
+
+    async def _send(self, body: bytes) -> UpstreamResponse:
+        return await self._upstream.post(
+            CHAT_PATH,
+            body,
+            request_id=self._request_id,
+            client_headers=self._client_headers,
+            client_key=self._client_key,
+        )
+
+
+class EmbeddedBackend:
+    """A model in this process; it says its own name in every answer."""
+
+    upstream: Upstream | None = None
+
+    def __init__(self, model: Model, name: str) -> None:
+        self._model, self._name = model, name
+
+    def model(
+        self, *, request_id: str, client_headers: Mapping[str, str], client_key: str | None
+    ) -> "EmbeddedModel":
+        """Return the model for one client request."""
+        del request_id, client_headers, client_key
+        return EmbeddedModel(self._model)
+
+    def model_name(self, asked: str) -> str:
+        """Return the model name that answers bear: its own, or a variant of it that was asked."""
+        return asked if asked.startswith(self._name) else self._name
+
+
+class EmbeddedModel:
+    """A model in this process, for one client request."""
+
+    def __init__(self, model: Model) -> None:
+        self.headers: RawHeaders = []
+        self._model = model
+
+    def stream(self, request: ModelRequest) -> AsyncIterator[Event]:
+        """Answer a request, piece by piece."""
+        return self._model.stream(request)

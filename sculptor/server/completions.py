@@ -1,0 +1,451 @@
+"""``/v1/chat/completions``: one request from its bytes to the last byte of its answer.
+
+The client's messages are stored, its lane is found, and one of three things happens: the request
+passes as it came; it passes with the view in place of its messages (our tools standing down); or
+the loop answers it with our tools. If the context layer cannot work, the request passes as it came
+and ``x-context-status`` says so.
+"""
+
+import re
+import time
+from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+from uuid import uuid4
+
+import orjson
+import structlog
+from starlette.types import Receive, Send
+
+from sculptor.chat import DONE, ChunkWriter, Delta, Usage, format_completion, format_error_frame
+from sculptor.errors import StoreError, UpstreamStatus
+from sculptor.loop import (
+    Budget,
+    ClientRequest,
+    MessageCache,
+    ModelRequest,
+    Surroundings,
+    Turn,
+    check_pairs,
+    check_shape,
+    drive,
+    fold_to_fit,
+    model_request,
+    pass_through,
+    read_request,
+    run_turn,
+)
+from sculptor.loop.turn import Effect
+from sculptor.server.auth import Caller
+from sculptor.server.backends import Backend, BoundModel
+from sculptor.server.bodies import parse_body, read_body
+from sculptor.server.cancellation import ClientWatch
+from sculptor.server.envelope import ApiError, ErrorFormatter
+from sculptor.server.event_stream import EventStream, StreamSettings
+from sculptor.server.headers import RawHeaders
+from sculptor.server.lanes import Lanes, LiveLane
+from sculptor.server.limits import Place
+from sculptor.server.settings import Settings
+from sculptor.store.records import TenantId
+from sculptor.summaries import ExtractiveSummarizer, SummaryJob, format_jobs
+from sculptor.tools import NeedRanked, toolset
+
+log = structlog.get_logger("sculptor")
+
+Mode = Literal["off", "auto", "on"]
+_RESERVED_ANSWER_TOKENS = 1_024
+_UNKNOWN_TOKENIZER_RESERVE = 0.05
+_OVERFLOW_TRIES = 2
+_OVERFLOW_WORDS = (b"context_length_exceeded", b"maximum context length", b"context window")
+_TOLD_WINDOW = re.compile(r"(?:maximum context length|context window)\D{0,40}?(\d{3,8})", re.I)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exchange:
+    """One client request with all that answering it takes."""
+
+    request: ClientRequest
+    headers: Mapping[str, str]
+    caller: Caller
+    request_id: str
+    place: Place
+    model: BoundModel
+    asked_at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """How a request is answered: the turn to run, and what the client is told of it."""
+
+    turn: Generator[Effect, Any, Turn]
+    status: str
+    managed: bool = False
+
+
+class ChatCompletions:
+    """The endpoint."""
+
+    def __init__(
+        self, settings: Settings, lanes: Lanes, backend: Backend, formatter: ErrorFormatter
+    ) -> None:
+        self._settings, self._lanes = settings, lanes
+        self._backend, self._formatter = backend, formatter
+        self._toolset = toolset(settings.toolset)
+        self._messages = MessageCache()
+        self._stream_settings = StreamSettings(keep_alive_s=settings.keep_alive)
+        self._budget = Budget(
+            max_steps=settings.max_steps,
+            max_input_tokens=settings.max_turn_tokens,
+            max_seconds=settings.max_turn_seconds,
+        )
+
+    async def __call__(
+        self,
+        receive: Receive,
+        send: Send,
+        *,
+        headers: Mapping[str, str],
+        caller: Caller,
+        request_id: str,
+        place: Place,
+    ) -> None:
+        """Answer one request; errors before the first byte leave as exceptions."""
+        body = await read_body(receive, headers, limit_bytes=self._settings.body_limit_bytes)
+        exchange = Exchange(
+            request=self._read(body),
+            headers=headers,
+            caller=caller,
+            request_id=request_id,
+            place=place,
+            model=self._backend.model(
+                request_id=request_id, client_headers=headers, client_key=caller.key
+            ),
+            asked_at=time.time(),
+        )
+        async with ClientWatch(receive) as watch:
+            place.on_evict = watch.abort
+            live, trouble = self._open(exchange)
+            try:
+                await self._answer(exchange, live, trouble, send, watch)
+            except BaseException:
+                if live is not None:
+                    self._lanes.forget(live)
+                raise
+
+    async def _answer(
+        self,
+        exchange: Exchange,
+        live: LiveLane | None,
+        trouble: str,
+        send: Send,
+        watch: ClientWatch,
+    ) -> None:
+        """Answer; where the upstream finds the view too long, fold it to fit and try again."""
+        answer = self._stream if exchange.request.stream else self._send_whole
+        for attempt in range(_OVERFLOW_TRIES + 1):
+            plan = self._plan(exchange, live, trouble)
+            try:
+                return await answer(exchange, live, plan, send, watch)
+            except UpstreamStatus as error:
+                before = live.context.tokens if live else 0
+                if live is None or attempt == _OVERFLOW_TRIES or not is_overflow(error):
+                    raise
+                self._fit(live, exchange.request, told_window(error) or before * 3 // 4)
+                if live.context.tokens >= before:
+                    raise
+
+    # Reading
+
+    def _read(self, body: bytes) -> ClientRequest:
+        value = parse_body(body)
+        request = read_request(body, self._messages, value)
+        check_shape(request.messages)
+        paired = check_pairs(request.messages)
+        if any(a is not b for a, b in zip(paired, request.messages, strict=True)):
+            mended = model_request(request, [message.wire for message in paired])
+            request = replace(request, body=mended.body, messages=paired)
+        return request
+
+    def _open(self, exchange: Exchange) -> tuple[LiveLane | None, str]:
+        """Return the request's lane, or why the context layer cannot work."""
+        try:
+            tenant = TenantId(exchange.caller.tenant)
+            return self._lanes.open(tenant, exchange.request, exchange.headers), ""
+        except (StoreError, OSError) as error:
+            log.warning("context.bypassed", request_id=exchange.request_id, error=str(error))
+            if self._settings.strict:
+                raise ApiError(
+                    503,
+                    "The context store cannot be used, and this server is strict.",
+                    code="context_unavailable",
+                    retry_after_s=5,
+                ) from None
+            return None, "store"
+
+    # Deciding
+
+    def _plan(self, exchange: Exchange, live: LiveLane | None, trouble: str) -> Plan:
+        request = exchange.request
+        mode = self._mode(exchange.headers)
+        if live is None:
+            plain = pass_through(model_request(request, None))
+            return Plan(turn=plain, status=f"bypassed; reason={trouble}")
+        if mode == "off":
+            plain = pass_through(model_request(request, None), live.context.tokens)
+            return Plan(turn=plain, status="off")
+        self._fit(live, request)
+        reason = request.stand_down(self._toolset.names)
+        offered = self._is_offered(live, mode)
+        if offered and reason is None:
+            turn = run_turn(
+                live.context,
+                request,
+                self._toolset,
+                budget=self._budget,
+                show_ledger=self._settings.ledger,
+                clock=time.monotonic,
+            )
+            return Plan(turn=turn, status="tools-on", managed=True)
+        call = self._view_request(live, request, defined=offered and request.forwards_choice)
+        status = f"tools-off; reason={reason}" if offered and reason else "passthrough"
+        return Plan(turn=pass_through(call, live.context.tokens), status=status)
+
+    def _mode(self, headers: Mapping[str, str]) -> Mode:
+        asked = headers.get("x-sculptor", "").strip().lower()
+        if not asked:
+            return self._settings.admission
+        if asked not in ("off", "auto", "on"):
+            raise ApiError(
+                400, f"x-sculptor is {asked!r}; it must be off, auto or on.", code="invalid_value"
+            )
+        return asked  # type: ignore[return-value]  # narrowed by the test above
+
+    def _is_offered(self, live: LiveLane, mode: Mode) -> bool:
+        reached = live.context.tokens >= self._settings.admission_tokens
+        if mode == "auto" and not live.lane.admitted and not reached:
+            return False
+        live.lane = replace(live.lane, admitted=True)
+        return True
+
+    def _view_request(
+        self, live: LiveLane, request: ClientRequest, *, defined: bool
+    ) -> ModelRequest:
+        view = live.context.view()
+        return model_request(
+            request,
+            None if view.unchanged else view.messages,
+            tools=self._toolset.wire if defined else (),
+        )
+
+    def _fit(self, live: LiveLane, request: ClientRequest, window: int | None = None) -> None:
+        window = window or self._settings.window_tokens
+        asked = request.value.get("max_completion_tokens") or request.value.get("max_tokens")
+        reserved = asked if isinstance(asked, int) else _RESERVED_ANSWER_TOKENS
+        room = int(window * (1 - _UNKNOWN_TOKENIZER_RESERVE)) - min(reserved, window // 2)
+        if live.context.tokens > room:
+            fold_to_fit(live.context, room)
+
+    # Answering
+
+    def _drive(
+        self, exchange: Exchange, live: LiveLane | None, plan: Plan
+    ) -> AsyncGenerator[Delta | Turn, None]:
+        async def keep(step: Any, usage: Usage | None) -> None:
+            if live is not None:
+                await self._lanes.keep(live, step, usage)
+
+        surroundings = Surroundings(
+            ranked=lambda need: self._ranked(exchange, need),
+            summarizer=ExtractiveSummarizer() if self._settings.summarizer != "model" else None,
+        )
+        return drive(
+            plan.turn,
+            exchange.model,
+            surroundings,
+            keep=keep,
+            summary_request=lambda jobs: self._summary_request(exchange.request, jobs),
+        )
+
+    def _ranked(self, exchange: Exchange, need: NeedRanked) -> Sequence[Any]:
+        tenant = TenantId(exchange.caller.tenant)
+        return self._lanes.store.ranked(tenant, need.hashes, need.query, limit=need.limit)
+
+    def _summary_request(self, request: ClientRequest, jobs: Sequence[SummaryJob]) -> ModelRequest:
+        limit = sum(max(64, job.tokens * 15 // 100) for job in jobs)
+        messages = format_jobs(jobs)
+        value = {
+            "model": request.model,
+            "messages": messages,
+            "temperature": 0,
+            "max_tokens": limit + 64 * len(jobs),
+        }
+        return ModelRequest(
+            body=orjson.dumps(value),
+            messages=tuple(orjson.dumps(message) for message in messages),
+            tools=(),
+            value=value,
+            stream=False,
+        )
+
+    async def _send_whole(
+        self,
+        exchange: Exchange,
+        live: LiveLane | None,
+        plan: Plan,
+        send: Send,
+        watch: ClientWatch,
+    ) -> None:
+        del watch
+        turn = await self._run(exchange, live, plan)
+        wire = await self._record(live, turn)
+        completed = replace(turn.answer, message=orjson.loads(wire))
+        body = format_completion(
+            completed,
+            id=_answer_id(),
+            created=int(exchange.asked_at),
+            model=self._backend.model_name(exchange.request.model),
+            usage=self._usage(live, turn),
+            fields=self._extension(live, turn) if plan.managed else None,
+        )
+        headers: RawHeaders = [
+            (b"content-type", b"application/json"),
+            (b"content-length", str(len(body)).encode()),
+            *exchange.model.headers,
+            *_own_headers(exchange, live, plan),
+        ]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+
+    async def _run(self, exchange: Exchange, live: LiveLane | None, plan: Plan) -> Turn:
+        async for item in self._drive(exchange, live, plan):
+            if isinstance(item, Turn):
+                return item
+        raise RuntimeError("a turn ended without an answer")
+
+    async def _stream(
+        self,
+        exchange: Exchange,
+        live: LiveLane | None,
+        plan: Plan,
+        send: Send,
+        watch: ClientWatch,
+    ) -> None:
+        writer = ChunkWriter(
+            id=_answer_id(),
+            created=int(exchange.asked_at),
+            model=self._backend.model_name(exchange.request.model),
+            include_usage=exchange.request.include_usage,
+        )
+        headers = _own_headers(exchange, live, plan)
+        stream = EventStream(
+            send, headers=headers, abort=watch.abort, settings=self._stream_settings
+        )
+        async with stream as out:
+            try:
+                async for item in self._drive(exchange, live, plan):
+                    if isinstance(item, Turn):
+                        await self._end_stream(exchange, live, plan, writer, out, item)
+                    else:
+                        if not out.is_begun:
+                            headers.extend(exchange.model.headers)
+                        await out.write(writer.delta(item))
+            except Exception as error:
+                if not out.is_begun:
+                    raise
+                log.warning("stream.failed", request_id=exchange.request_id, error=str(error))
+                await out.end(format_error_frame(self._formatter.envelope(error)))
+
+    async def _end_stream(
+        self,
+        exchange: Exchange,
+        live: LiveLane | None,
+        plan: Plan,
+        writer: ChunkWriter,
+        out: EventStream,
+        turn: Turn,
+    ) -> None:
+        await self._record(live, turn)
+        fields = self._extension(live, turn) if plan.managed else None
+        last = writer.finish(turn.answer.finish_reason, fields=fields)
+        usage = self._usage(live, turn)
+        await out.end(last + (writer.usage(usage) if usage else b"") + DONE)
+
+    async def _record(self, live: LiveLane | None, turn: Turn) -> bytes:
+        """Write the answer and return its message as the client sees it."""
+        wire = orjson.dumps(turn.answer.message)
+        if live is None:
+            return wire
+        try:
+            await self._lanes.answer(live, turn, wire)
+        except StoreError as error:
+            log.warning("answer.not_stored", session=live.session.id, error=str(error))
+            self._lanes.forget(live)
+        return wire
+
+    def _usage(self, live: LiveLane | None, turn: Turn) -> Usage | None:
+        """Return what the client is told: prompt of the last call, completion of all."""
+        known = [billed.tokens for billed in turn.billed if billed.tokens is not None]
+        if not known:
+            if live is None:
+                return None
+            tokens = live.context.counter.count(turn.answer.text)
+            return Usage(prompt_tokens=live.context.tokens, completion_tokens=tokens)
+        total = self._settings.usage == "sum"
+        return Usage(
+            prompt_tokens=sum(u.prompt_tokens for u in known) if total else known[-1].prompt_tokens,
+            completion_tokens=sum(usage.completion_tokens for usage in known),
+            cached_tokens=sum(u.cached_tokens for u in known) if total else known[-1].cached_tokens,
+            raw=known[-1].raw,
+        )
+
+    def _extension(self, live: LiveLane | None, turn: Turn) -> dict[str, Any] | None:
+        """Return ``x_context``: what the turn did and what it was billed, call by call."""
+        if live is None:
+            return None
+        billed = [
+            {
+                "prompt_tokens": row.tokens.prompt_tokens if row.tokens else None,
+                "cached_tokens": row.tokens.cached_tokens if row.tokens else None,
+                "completion_tokens": row.tokens.completion_tokens if row.tokens else None,
+                "view_tokens": row.view_tokens,
+            }
+            for row in turn.billed
+        ]
+        return {
+            "x_context": {
+                "session": live.session.id,
+                "lane": live.lane.id,
+                "version": live.context.version,
+                "operations": live.context.depth,
+                "steps": turn.steps,
+                "view_tokens": live.context.tokens,
+                "original_tokens": live.context.total_tokens,
+                "billed": billed,
+            }
+        }
+
+
+def _answer_id() -> str:
+    return f"chatcmpl-{uuid4().hex}"
+
+
+def _own_headers(exchange: Exchange, live: LiveLane | None, plan: Plan) -> RawHeaders:
+    headers: RawHeaders = [
+        (b"x-request-id", exchange.request_id.encode()),
+        (b"x-context-status", plan.status.encode()),
+    ]
+    if live is not None:
+        headers.append((b"x-session-id", live.session.id.encode()))
+    return headers
+
+
+def is_overflow(error: UpstreamStatus) -> bool:
+    """Whether the upstream refused a request because it is longer than its window."""
+    body = error.body.lower()
+    return error.status in (400, 413) and any(word in body for word in _OVERFLOW_WORDS)
+
+
+def told_window(error: UpstreamStatus) -> int | None:
+    """Return the window that the upstream's message names, in tokens, or None."""
+    found = _TOLD_WINDOW.search(error.body.decode(errors="replace").replace(",", ""))
+    return int(found.group(1)) if found else None

@@ -1,0 +1,111 @@
+"""Starting and stopping the server: for the command line, and in a thread for programs and tests."""
+
+import asyncio
+import socket
+import threading
+from collections.abc import Callable
+
+import uvicorn
+
+from sculptor.errors import SettingsError
+from sculptor.server.app import Server
+from sculptor.server.settings import Settings
+
+_BACKLOG = 2_048
+_KEEP_ALIVE_S = 75
+
+
+def listen(settings: Settings) -> socket.socket:
+    """Return the listening socket.
+
+    Raises:
+        SettingsError: the address is taken, or is none of this machine's.
+    """
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    made = socket.socket(family, socket.SOCK_STREAM)
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        made.bind((settings.host, settings.port))
+    except OSError as error:
+        made.close()
+        raise SettingsError(
+            f"{settings.host}:{settings.port} cannot be bound: {error.strerror}. Choose another "
+            "port with --port, or stop what listens there."
+        ) from None
+    return made
+
+
+def uvicorn_server(settings: Settings, server: Server) -> uvicorn.Server:
+    """Return the uvicorn server for an application."""
+    config = uvicorn.Config(
+        server.app,
+        log_config=None,
+        access_log=False,
+        lifespan="on",
+        backlog=_BACKLOG,
+        timeout_keep_alive=_KEEP_ALIVE_S,
+        timeout_graceful_shutdown=int(settings.drain_seconds) or None,
+        server_header=False,
+        date_header=False,
+        loop="auto",
+        http="httptools",
+    )
+    return uvicorn.Server(config)
+
+
+def serve(
+    settings: Settings,
+    *,
+    server: Server | None = None,
+    started: Callable[[str], None] | None = None,
+) -> None:
+    """Serve until told to stop (SIGINT or SIGTERM); ``started`` is called with the address.
+
+    Raises:
+        SettingsError: the address cannot be bound.
+        StoreError: the store cannot be opened.
+    """
+    sock = listen(settings)
+    with sock:
+        runner = uvicorn_server(settings, server or Server(settings))
+        if started is not None:
+            started(address_of(sock))
+        runner.run(sockets=[sock])
+
+
+def serve_in_thread(
+    settings: Settings, *, server: Server | None = None
+) -> tuple[str, Callable[[], None]]:
+    """Serve in a thread; return the base address and what stops it.
+
+    Raises:
+        SettingsError: the address cannot be bound.
+        StoreError: the store cannot be opened.
+    """
+    sock = listen(settings)
+    runner = uvicorn_server(settings, server or Server(settings))
+    ready = threading.Event()
+
+    async def run() -> None:
+        task = asyncio.create_task(runner.serve(sockets=[sock]))
+        while not runner.started and not task.done():
+            await asyncio.sleep(0.005)
+        ready.set()
+        await task
+
+    thread = threading.Thread(target=lambda: asyncio.run(run()), name="sculptor", daemon=True)
+    thread.start()
+    ready.wait()
+
+    def stop() -> None:
+        runner.should_exit = True
+        thread.join()
+        sock.close()
+
+    return address_of(sock), stop
+
+
+def address_of(sock: socket.socket) -> str:
+    """Return the address a client is pointed at, without the path."""
+    host, port = sock.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
