@@ -2,6 +2,7 @@
 
 from sculptor.chat.calls import mint_call_id
 from sculptor.chat.events import (
+    CallKind,
     Completed,
     Delta,
     ExtraDelta,
@@ -16,6 +17,7 @@ from sculptor.chat.writer import DONE, ChunkWriter, format_completion, format_er
 
 __all__ = [
     "DONE",
+    "CallKind",
     "ChunkReader",
     "ChunkWriter",
     "Completed",

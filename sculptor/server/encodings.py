@@ -103,20 +103,24 @@ class _Zlib:
 
 
 class _Brotli:
-    __slots__ = ("_inflate",)
+    __slots__ = ("_inflate", "_is_full")
 
     def __init__(self) -> None:
         import brotli  # type: ignore[import-untyped]  # it ships no types
 
         self._inflate: Any = brotli.Decompressor()
+        self._is_full = False
 
     def unpack(self, data: bytes, limit: int) -> bytes:
         unpacked: bytes = self._inflate.process(data, output_buffer_limit=limit)
+        self._is_full = len(unpacked) >= limit  # it may hold output back with all input taken
         return unpacked
 
     @property
     def owes_output(self) -> bool:
-        return not self._inflate.can_accept_more_data()
+        if self.is_finished:
+            return False
+        return self._is_full or not self._inflate.can_accept_more_data()
 
     @property
     def is_finished(self) -> bool:

@@ -130,8 +130,7 @@ class EventStream:
                 self._abort(ClientLeft(f"The client took nothing for {times.stuck_after_s:g} s."))
                 return
         elif not self.is_begun:
-            # A comment goes with the head, since some servers hold a head back until a body comes.
-            due = self._send_aside(self._keep_alive)
+            due = self._send_aside(self._keep_alive if times.keep_alive_s else b"")
         elif not times.keep_alive_s:
             due = now + times.stuck_after_s
         elif now < self._last + times.keep_alive_s:
