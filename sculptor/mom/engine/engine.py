@@ -6,7 +6,7 @@ leaves no trace.
 """
 
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -45,7 +45,7 @@ class Conversation:
     """Reads tokens, writes tokens, and can be taken back to any snapshot of itself."""
 
     def __init__(self, model: MomForCausalLM, begin: Snapshot) -> None:
-        self._model, self._now = model, begin
+        self._model, self._now, self._kept = model, begin, True
 
     @property
     def tokens(self) -> int:
@@ -70,6 +70,7 @@ class Conversation:
             logits=self._model.logits(output.hidden[-1]),
             tokens=self._now.tokens + len(tokens),
         )
+        self._kept = False
 
     def generate(
         self, *, limit: int, stop: Collection[int] = (), sampler: Sampler | None = None
@@ -82,22 +83,32 @@ class Conversation:
             if self._now.logits is None:
                 raise ValueError("Nothing was read yet; feed() at least one token first.")
             token = (sampler or greedy)(self._now.logits)
-            self.feed([token])
+            self._step(token)
             yield token
             if token in stop:
                 return
 
+    @torch.inference_mode()
+    def _step(self, token: int) -> None:
+        """Read one token in place, on a copy where a snapshot may hold the state."""
+        if self._kept:
+            self._now, self._kept = replace(self._now, state=self._now.state.snapshot()), False
+        device = self._model.model.embedding.device
+        logits = self._model.step(torch.tensor([token], device=device), state=self._now.state)
+        self._now = replace(self._now, logits=logits[0], tokens=self._now.tokens + 1)
+
     def snapshot(self) -> Snapshot:
-        """Return this moment; states are never written in place, so it costs nothing."""
+        """Return this moment; the state is copied only when the next token is written."""
+        self._kept = True
         return self._now
 
     def restore(self, snapshot: Snapshot) -> None:
         """Go back, or over, to a snapshot of this model."""
-        self._now = snapshot
+        self._now, self._kept = snapshot, True
 
     def branch(self) -> "Conversation":
         """Return a second conversation that begins where this one stands."""
-        return Conversation(self._model, self._now)
+        return Conversation(self._model, self.snapshot())
 
 
 def greedy(logits: Tensor) -> int:

@@ -7,6 +7,8 @@ size: continuing from it with any number of tokens, none included, equals one pa
 
 import math
 from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +22,8 @@ from sculptor.mom.ops.grouped import grouped_linear
 from sculptor.mom.ops.mix import gated_norm, mix_rows
 from sculptor.mom.ops.naive import accumulator_dtype
 from sculptor.mom.ops.routing import Route, RowPlan, plan_rows, route
+
+Backend = Literal["auto", "torch", "triton"]
 
 GLA_RANK = 16
 GLA_TEMPERATURE = 16.0
@@ -46,6 +50,7 @@ class Mixer(nn.Module):
     def __init__(self, config: MixerConfig) -> None:
         super().__init__()
         self.config = config
+        self.backend: Backend = "auto"
         c, rule = config, config.rule
         gate_width = {"none": 0, "constant": 0, "head": c.heads, "channel": GLA_RANK}[rule.decay]
         beta_width = c.heads if rule.learns_beta else 0
@@ -112,35 +117,40 @@ class Mixer(nn.Module):
             tails.append(tail)
         chosen = route(x, weight=self.router, top_k=c.top_k)
         plan = self._plan(chosen, cu_seqlens)
-        q = functional.linear(x, self.query.to(x.dtype))[plan.token]
-        rows = grouped_linear(x, weight=self.memory, plan=plan)
-        k, v, beta, gate = torch.split(rows, self.sections, dim=1)
-        if c.conv == "memory":
+        q = functional.linear(x, self.query.to(x.dtype))
+        k, v, beta, gate = torch.split(self._project(x, plan), self.sections, dim=1)
+        if c.conv == "before":
+            q = self.normed(q)[plan.token]
+        else:
             convolved = []
-            for rows, weight, old in zip((q, k, v), self.convs, state.tails, strict=True):
+            sources = zip((q[plan.token], k, v), self.convs, state.tails, strict=True)
+            for rows, weight, old in sources:
                 y, tail = short_conv(
                     rows, weight=weight, tails=_to_buckets(old), cu_seqlens=plan.cu_rows
                 )
                 convolved.append(y)
                 tails.append(_from_buckets(tail, groups=c.groups))
-            q, k, v = convolved
+            q, k, v = self.normed(convolved[0]), convolved[1], convolved[2]
         writes = self._writes(chosen, plan)
-        o, memories = chunk_delta_rule(
-            q=self._normed(q),
-            k=self._normed(k),
+        o, memories = self._run_rule(
+            q=q,
+            k=self.normed(k),
             v=torch.unflatten(functional.silu(v), 1, (c.heads, c.value_dim)),
             g=self.log_decay(gate, memory=plan.memory, writes=writes),
-            beta=self.write_strength(beta, rows=q, writes=writes),
+            beta=self.write_strength(beta, rows=k, writes=writes),
             cu_seqlens=plan.cu_rows,
             initial_state=_to_buckets(state.memories),
-            scale=c.key_dim**-0.5,
-            erase=c.rule.erases,
             max_seqlen=max_seqlen,
-            chunk=c.chunk,
         )
-        y = self._finish(mix_rows(o, weights=self._mix_weights(chosen), plan=plan), x)
+        y = self._finish(o, weights=self.mix_weights(chosen), plan=plan, x=x)
         memories = _from_buckets(memories, groups=c.groups)
         return y, MixerState(memories=memories, tails=tuple(tails)), chosen
+
+    def uses_kernels(self, x: Tensor) -> bool:
+        """Whether the Triton form runs on ``x``: asked for, or a GPU tensor with Triton there."""
+        if self.backend == "auto":
+            return x.is_cuda and find_spec("triton") is not None
+        return self.backend == "triton"
 
     def log_decay(self, gate: Tensor, *, memory: Tensor, writes: Tensor | None) -> Tensor | None:
         """Return the log-decay of each row, ``[R, H]`` or ``[R, H, K]``, or None for no decay.
@@ -189,21 +199,84 @@ class Mixer(nn.Module):
             picked = functional.pad(picked, (0, 1), value=1.0)
         return picked[plan.token, plan.memory]
 
-    def _mix_weights(self, chosen: Route) -> Tensor:
+    def mix_weights(self, chosen: Route) -> Tensor:
+        """Return the weight of each row of a token ``[N, slots]``; the shared memory's is one."""
         dense = self.config.read == "dense"
         weights = chosen.probabilities if dense else chosen.weights
         return functional.pad(weights, (0, 1), value=1.0) if self.config.shared else weights
 
-    def _normed(self, x: Tensor) -> Tensor:
-        return unit_heads(
-            torch.unflatten(functional.silu(x), 1, (self.config.heads, self.config.key_dim))
+    def normed(self, x: Tensor) -> Tensor:
+        """Return ``silu(x [N, H * K])`` by heads, each at length one."""
+        heads = (self.config.heads, self.config.key_dim)
+        return unit_heads(torch.unflatten(functional.silu(x), 1, heads))
+
+    def output_gate(self, x: Tensor) -> Tensor:
+        """Return the raw gate ``[N, H, V]`` of tokens ``x [N, d]``."""
+        z = functional.linear(x, self.gate.to(x.dtype))
+        return torch.unflatten(z, 1, (self.config.heads, self.config.value_dim))
+
+    def _project(self, x: Tensor, plan: RowPlan) -> Tensor:
+        if self.uses_kernels(x):
+            from sculptor.mom.ops.kernels import grouped
+
+            return grouped.grouped_linear(x, weight=self.memory, plan=plan)
+        return grouped_linear(x, weight=self.memory, plan=plan)
+
+    def _run_rule(
+        self,
+        *,
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        g: Tensor | None,
+        beta: Tensor,
+        cu_seqlens: Tensor,
+        initial_state: Tensor,
+        max_seqlen: int | None,
+    ) -> tuple[Tensor, Tensor]:
+        c = self.config
+        scale = c.key_dim**-0.5
+        if self.uses_kernels(v) and c.rule.erases:
+            from sculptor.mom.ops.kernels import delta
+
+            if delta.fits(key_dim=c.key_dim, value_dim=c.value_dim):
+                q, k = q.to(v.dtype), k.to(v.dtype)
+                return delta.chunk_delta_rule(
+                    q=q,
+                    k=k,
+                    v=v,
+                    g=g,
+                    beta=beta,
+                    cu_seqlens=cu_seqlens,
+                    initial_state=initial_state,
+                    scale=scale,
+                )
+        return chunk_delta_rule(
+            q=q,
+            k=k,
+            v=v,
+            g=g,
+            beta=beta,
+            cu_seqlens=cu_seqlens,
+            initial_state=initial_state,
+            scale=scale,
+            erase=c.rule.erases,
+            max_seqlen=max_seqlen,
+            chunk=c.chunk,
         )
 
-    def _finish(self, o: Tensor, x: Tensor) -> Tensor:
+    def _finish(self, o: Tensor, *, weights: Tensor, plan: RowPlan, x: Tensor) -> Tensor:
         c = self.config
-        z = functional.linear(x, self.gate.to(x.dtype))
-        z = torch.unflatten(z, 1, (c.heads, c.value_dim))
-        y = gated_norm(o, z=z, weight=self.norm, eps=c.norm_eps, gate=c.gate)
+        z = self.output_gate(x)
+        if self.uses_kernels(x):
+            from sculptor.mom.ops.kernels import mix
+
+            y = mix.mix_norm(
+                o, weights=weights, row=plan.row, z=z, norm=self.norm, eps=c.norm_eps, gate=c.gate
+            )
+        else:
+            mixed = mix_rows(o, weights=weights, plan=plan)
+            y = gated_norm(mixed, z=z, weight=self.norm, eps=c.norm_eps, gate=c.gate)
         return functional.linear(y.flatten(1), self.out.to(x.dtype))
 
 

@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from sculptor.mom.layers.attention import AttentionState, WindowAttention
 from sculptor.mom.layers.mixer import Mixer, MixerState
+from sculptor.mom.layers.step import step_attention, step_mixer
 from sculptor.mom.models.config import MomConfig
 from sculptor.mom.models.packing import Packed
 from sculptor.mom.models.state import MomState
@@ -112,6 +113,18 @@ class MomBlock(nn.Module):
         x = x + y
         return x + self.mlp(self.mlp_norm(x)), after, chosen
 
+    def step(self, x: Tensor, *, state: MixerState | AttentionState) -> Tensor:
+        """Take in one token of each sequence ``[S, d]``, changing ``state``."""
+        normed = self.mixer_norm(x)
+        if isinstance(self.mixer, Mixer):
+            assert isinstance(state, MixerState)
+            x = x + step_mixer(self.mixer, normed, state=state)
+        else:
+            assert isinstance(state, AttentionState)
+            x = x + step_attention(self.mixer, normed, state=state)
+        out: Tensor = x + self.mlp(self.mlp_norm(x))
+        return out
+
 
 class MomModel(nn.Module):
     """Embedding, blocks, norm: packed tokens to hidden states."""
@@ -155,6 +168,19 @@ class MomModel(nn.Module):
             next_state = next_state.without_spare()
         return MomOutput(hidden=self.norm(x), state=next_state, routes=tuple(routes))
 
+    @torch.no_grad()
+    def step(self, tokens: Tensor, *, state: MomState) -> Tensor:
+        """Take in one token of each sequence ``[S]``; change ``state``, return ``hidden [S, d]``.
+
+        Equal to a pass over one token, without touching what that token does not use.
+        """
+        x = self.embedding[tokens]
+        x = x if self.compute_dtype is None else x.to(self.compute_dtype)
+        for block, layer in zip(self._blocks(), state.layers, strict=True):
+            x = block.step(x, state=layer)
+        out: Tensor = self.norm(x)
+        return out
+
     def _blocks(self) -> Iterable[MomBlock]:
         return self.blocks  # type: ignore[return-value]
 
@@ -178,6 +204,10 @@ class MomForCausalLM(nn.Module):
         """Return the logits ``[N, vocab]`` of the next token, in at least fp32, and the pass."""
         output: MomOutput = self.model(packed, state=state)
         return self.logits(output.hidden), output
+
+    def step(self, tokens: Tensor, *, state: MomState) -> Tensor:
+        """Take in one token of each sequence ``[S]``; change ``state``, return the logits."""
+        return self.logits(self.model.step(tokens, state=state))
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Return the next-token logits of hidden states, in at least fp32."""

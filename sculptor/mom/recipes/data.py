@@ -46,7 +46,8 @@ class Batches(Dataset[TensorBatch]):
     ) -> None:
         if examples % world:
             raise ValueError(f"batch={examples} cannot be shared evenly by {world} processes.")
-        self._task, self._seed, self._stream, self._examples = task, seed, stream, examples
+        self._task, self._seed, self._examples = task, seed, examples
+        self._stream: Stream = stream
         self._share = slice(rank, None, world)
 
     def __getitem__(self, index: int) -> TensorBatch:

@@ -1,0 +1,255 @@
+# mypy: ignore-errors
+# pyright: reportMissingImports=false, reportIndexIssue=false, reportOperatorIssue=false
+# pyright: reportArgumentType=false, reportCallIssue=false, reportAttributeAccessIssue=false
+"""The gated delta rule by chunks, backward, from what the forward pass kept.
+
+With ``dS'`` the gradient of a chunk's outgoing state::
+
+    dY = scale P^T dO + Ko dS'              dS = scale Qg^T dO + e^{G_C} dS' - W^T dY
+    dP = scale tril(dO Y^T)                 dQg = scale dO S^T
+    dKo = Y dS'^T                           dW = -dY S^T
+    dT = dY (beta V)^T + dW (beta e^G K)^T  dL = -tril(T^T dT T^T, -1)
+
+Gradients of the running log-decay ``G`` are gathered per row and summed back to ``g`` outside.
+"""
+
+import triton
+import triton.language as tl
+
+
+@triton.jit
+def chunk_scores(
+    q, k, run, row, inside, h,
+    H: tl.constexpr, K: tl.constexpr, C: tl.constexpr, BK: tl.constexpr, PRECISION: tl.constexpr,
+):  # fmt: skip
+    """Return ``tril(Q K^T D)`` of a chunk and head."""
+    at = tl.arange(0, C)
+    scores = tl.zeros([C, C], dtype=tl.float32)
+    for first in range(0, K, BK):
+        spot = (row[:, None] * H + h) * K + first + tl.arange(0, BK)[None, :]
+        queries = tl.load(q + spot, mask=inside[:, None], other=0.0)
+        keys = tl.load(k + spot, mask=inside[:, None], other=0.0)
+        scores += tl.dot(queries, tl.trans(keys), input_precision=PRECISION)
+    seen = at[:, None] >= at[None, :]
+    gap = tl.where(seen, run[:, None] - run[None, :], 0.0)
+    return tl.where(seen, scores * tl.exp(gap), 0.0)
+
+
+@triton.jit
+def local_gradient_kernel(
+    q, k, do, total, dy, start, length, scale,
+    H: tl.constexpr, K: tl.constexpr, V: tl.constexpr, C: tl.constexpr,
+    BK: tl.constexpr, BV: tl.constexpr, PRECISION: tl.constexpr,
+):  # fmt: skip
+    """Write ``dY = scale P^T dO``, the part that stays inside a chunk."""
+    n, h = tl.program_id(0).to(tl.int64), tl.program_id(1)
+    rows = tl.load(length + n)
+    if rows == 0:
+        return
+    at = tl.arange(0, C)
+    inside = at < rows
+    row = tl.load(start + n).to(tl.int64) + at
+    run = tl.load(total + row * H + h, mask=inside, other=0.0)
+    scores = chunk_scores(q, k, run, row, inside, h, H, K, C, BK, PRECISION)
+    for first in range(0, V, BV):
+        spot = (row[:, None] * H + h) * V + first + tl.arange(0, BV)[None, :]
+        tile = tl.load(do + spot, mask=inside[:, None], other=0.0)
+        out = tl.dot(tl.trans(scores).to(tile.dtype), tile, input_precision=PRECISION)
+        tl.store(dy + spot, (scale * out).to(dy.dtype.element_ty), mask=inside[:, None])
+
+
+@triton.jit
+def state_gradient_kernel(
+    q, k, w, do, dy, total, dfinal, dstate, dstates, start, length, first_chunk, count, scale,
+    H: tl.constexpr, K: tl.constexpr, V: tl.constexpr, C: tl.constexpr,
+    BV: tl.constexpr, PRECISION: tl.constexpr,
+):  # fmt: skip
+    """Carry the state's gradient back through a segment; complete ``dY`` on the way."""
+    tile, s, h = tl.program_id(0), tl.program_id(1).to(tl.int64), tl.program_id(2)
+    key, at = tl.arange(0, K), tl.arange(0, C)
+    value = tile * BV + tl.arange(0, BV)
+    spot = ((s * H + h) * K + key[:, None]) * V + value[None, :]
+    now = tl.load(dfinal + spot).to(tl.float32)
+    chunks = tl.load(count + s)
+    n = tl.load(first_chunk + s).to(tl.int64) + chunks - 1
+    for _ in range(chunks):
+        rows = tl.load(length + n)
+        inside = at < rows
+        row = tl.load(start + n).to(tl.int64) + at
+        stored = ((n * H + h) * K + key[:, None]) * V + value[None, :]
+        tl.store(dstates + stored, now.to(dstates.dtype.element_ty))
+        by_key = (row[:, None] * H + h) * K + key[None, :]
+        by_value = (row[:, None] * H + h) * V + value[None, :]
+        run = tl.load(total + row * H + h, mask=inside, other=0.0)
+        end = tl.load(total + (tl.load(start + n).to(tl.int64) + rows - 1) * H + h)
+        keys = tl.load(k + by_key, mask=inside[:, None], other=0.0)
+        keep = tl.where(inside, tl.exp(end - run), 0.0)
+        fresh = tl.load(dy + by_value, mask=inside[:, None], other=0.0).to(tl.float32)
+        part = tl.dot(keys, now.to(keys.dtype), input_precision=PRECISION)
+        fresh += part * keep[:, None]
+        tl.store(dy + by_value, fresh.to(dy.dtype.element_ty), mask=inside[:, None])
+        erase = tl.load(w + by_key, mask=inside[:, None], other=0.0)
+        queries = tl.load(q + by_key, mask=inside[:, None], other=0.0)
+        answer = tl.load(do + by_value, mask=inside[:, None], other=0.0)
+        answer = (answer * (scale * tl.exp(run))[:, None]).to(queries.dtype)
+        now = now * tl.exp(end)
+        now += tl.dot(tl.trans(queries), answer, input_precision=PRECISION)
+        now -= tl.dot(tl.trans(erase), fresh.to(erase.dtype), input_precision=PRECISION)
+        n -= 1
+    tl.store(dstate + spot, now)
+
+
+@triton.jit
+def value_gradient_kernel(
+    v, beta, do, y, dy, total, inverse, dv, dbeta, dscores, dinverse, start, length, scale,
+    H: tl.constexpr, V: tl.constexpr, C: tl.constexpr, BV: tl.constexpr, PRECISION: tl.constexpr,
+):  # fmt: skip
+    """Write ``dv``, its part of ``dbeta``, ``dP`` times decay, and the value part of ``dT``."""
+    n, h = tl.program_id(0).to(tl.int64), tl.program_id(1)
+    rows = tl.load(length + n)
+    if rows == 0:
+        return
+    at = tl.arange(0, C)
+    inside = at < rows
+    row = tl.load(start + n).to(tl.int64) + at
+    i, j = at[:, None], at[None, :]
+    place = ((n * H + h) * C + i) * C + j
+    solved = tl.load(inverse + place).to(v.dtype.element_ty)
+    strength = tl.load(beta + row * H + h, mask=inside, other=0.0)
+    scores = tl.zeros([C, C], dtype=tl.float32)
+    outer = tl.zeros([C, C], dtype=tl.float32)
+    slope = tl.zeros([C], dtype=tl.float32)
+    for first in range(0, V, BV):
+        spot = (row[:, None] * H + h) * V + first + tl.arange(0, BV)[None, :]
+        values = tl.load(v + spot, mask=inside[:, None], other=0.0)
+        answer = tl.load(do + spot, mask=inside[:, None], other=0.0)
+        fresh = tl.load(y + spot, mask=inside[:, None], other=0.0)
+        wanted = tl.load(dy + spot, mask=inside[:, None], other=0.0)
+        scores += tl.dot(answer, tl.trans(fresh), input_precision=PRECISION)
+        weighed = (values * strength[:, None]).to(wanted.dtype)
+        outer += tl.dot(wanted, tl.trans(weighed), input_precision=PRECISION)
+        back = tl.dot(tl.trans(solved), wanted, input_precision=PRECISION)
+        slope += tl.sum(back * values, axis=1)
+        out = (back * strength[:, None]).to(dv.dtype.element_ty)
+        tl.store(dv + spot, out, mask=inside[:, None])
+    run = tl.load(total + row * H + h, mask=inside, other=0.0)
+    gap = tl.where(i >= j, run[:, None] - run[None, :], 0.0)
+    tl.store(dscores + place, tl.where(i >= j, scale * scores * tl.exp(gap), 0.0))
+    tl.store(dinverse + place, outer)
+    tl.store(dbeta + row * H + h, slope, mask=inside)
+
+
+@triton.jit
+def key_gradient_kernel(
+    q, k, do, y, dy, total, states, dstates, dscores, dq, dk, dw, dtotal, dend, start, length,
+    scale,
+    H: tl.constexpr, K: tl.constexpr, V: tl.constexpr, C: tl.constexpr,
+    BK: tl.constexpr, BV: tl.constexpr, PRECISION: tl.constexpr,
+):  # fmt: skip
+    """Write ``dq``, ``dW`` and the read-and-keep part of ``dk`` for a tile of key channels.
+
+    ``dtotal [R, H, K / BK]`` and ``dend [K / BK, n, H]`` get this tile's share of the gradients
+    of ``G`` and of its last value.
+    """
+    n, h, tile = tl.program_id(0).to(tl.int64), tl.program_id(1), tl.program_id(2)
+    rows = tl.load(length + n)
+    chunks = tl.num_programs(0)
+    if rows == 0:
+        tl.store(dend + (tile * chunks + n) * H + h, 0.0)
+        return
+    at = tl.arange(0, C)
+    inside = at < rows
+    begin = tl.load(start + n).to(tl.int64)
+    row = begin + at
+    channel = tile * BK + tl.arange(0, BK)
+    from_read = tl.zeros([C, BK], dtype=tl.float32)
+    from_keep = tl.zeros([C, BK], dtype=tl.float32)
+    from_erase = tl.zeros([C, BK], dtype=tl.float32)
+    touch = tl.zeros([BK], dtype=tl.float32)
+    for first in range(0, V, BV):
+        value = first + tl.arange(0, BV)
+        spot = (row[:, None] * H + h) * V + value[None, :]
+        answer = tl.load(do + spot, mask=inside[:, None], other=0.0)
+        fresh = tl.load(y + spot, mask=inside[:, None], other=0.0)
+        wanted = tl.load(dy + spot, mask=inside[:, None], other=0.0)
+        stored = ((n * H + h) * K + channel[:, None]) * V + value[None, :]
+        state = tl.load(states + stored)
+        dstate = tl.load(dstates + stored)
+        from_read += tl.dot(answer, tl.trans(state), input_precision=PRECISION)
+        from_keep += tl.dot(fresh, tl.trans(dstate), input_precision=PRECISION)
+        from_erase += tl.dot(wanted, tl.trans(state), input_precision=PRECISION)
+        touch += tl.sum(state.to(tl.float32) * dstate.to(tl.float32), axis=1)
+    run = tl.load(total + row * H + h, mask=inside, other=0.0)
+    end = tl.load(total + (begin + rows - 1) * H + h)
+    spot = (row[:, None] * H + h) * K + channel[None, :]
+    queries = tl.load(q + spot, mask=inside[:, None], other=0.0)
+    keys = tl.load(k + spot, mask=inside[:, None], other=0.0)
+    from_read = from_read * (scale * tl.exp(run))[:, None]
+    from_keep = from_keep * tl.where(inside, tl.exp(end - run), 0.0)[:, None]
+    slope = tl.sum(from_read * queries, axis=1)
+    kept = tl.sum(from_keep * keys, axis=1)
+    place = ((n * H + h) * C + at[:, None]) * C + at[None, :]
+    scores = tl.load(dscores + place).to(keys.dtype)
+    query_part = tl.dot(scores, keys, input_precision=PRECISION)
+    key_part = tl.dot(tl.trans(scores), queries, input_precision=PRECISION)
+    slope += tl.sum(query_part * queries, axis=1) - tl.sum(key_part * keys, axis=1) - kept
+    tl.store(dq + spot, (from_read + query_part).to(dq.dtype.element_ty), mask=inside[:, None])
+    tl.store(dk + spot, from_keep + key_part, mask=inside[:, None])
+    tl.store(dw + spot, (-from_erase).to(dw.dtype.element_ty), mask=inside[:, None])
+    tl.store(dtotal + (row * H + h) * tl.num_programs(2) + tile, slope, mask=inside)
+    tl.store(dend + (tile * chunks + n) * H + h, tl.sum(kept) + tl.exp(end) * tl.sum(touch))
+
+
+@triton.jit
+def erase_gradient_kernel(
+    k, beta, total, gram, inverse, dinverse, dw, dk, dbeta, dtotal, start, length,
+    H: tl.constexpr, K: tl.constexpr, C: tl.constexpr, BK: tl.constexpr, PRECISION: tl.constexpr,
+):  # fmt: skip
+    """Add to ``dk``, ``dbeta`` and ``dG`` what comes through U, W and the triangular inverse."""
+    n, h = tl.program_id(0).to(tl.int64), tl.program_id(1)
+    rows = tl.load(length + n)
+    if rows == 0:
+        return
+    at = tl.arange(0, C)
+    inside = at < rows
+    row = tl.load(start + n).to(tl.int64) + at
+    i, j = at[:, None], at[None, :]
+    place = ((n * H + h) * C + i) * C + j
+    solved = tl.load(inverse + place)
+    strength = tl.load(beta + row * H + h, mask=inside, other=0.0)
+    run = tl.load(total + row * H + h, mask=inside, other=0.0)
+    into = tl.where(inside, tl.exp(run), 0.0)
+    outer = tl.load(dinverse + place)
+    for first in range(0, K, BK):
+        spot = (row[:, None] * H + h) * K + first + tl.arange(0, BK)[None, :]
+        keys = tl.load(k + spot, mask=inside[:, None], other=0.0)
+        erase = tl.load(dw + spot, mask=inside[:, None], other=0.0)
+        weighed = (keys * (strength * into)[:, None]).to(erase.dtype)
+        outer += tl.dot(erase, tl.trans(weighed), input_precision=PRECISION)
+    flipped = tl.trans(solved)
+    dgram = tl.dot(tl.dot(flipped, outer, input_precision=PRECISION), flipped,
+                   input_precision=PRECISION)  # fmt: skip
+    dgram = tl.where(i > j, -dgram, 0.0)
+    gap = tl.where(i > j, run[:, None] - run[None, :], 0.0)
+    unweighed = dgram * tl.exp(gap)
+    moved = dgram * tl.load(gram + place)
+    dslope = tl.sum(moved, axis=1) - tl.sum(moved, axis=0)
+    product = unweighed * strength[:, None]
+    dstrength = tl.zeros([C], dtype=tl.float32)
+    for first in range(0, K, BK):
+        spot = (row[:, None] * H + h) * K + first + tl.arange(0, BK)[None, :]
+        keys = tl.load(k + spot, mask=inside[:, None], other=0.0)
+        erase = tl.load(dw + spot, mask=inside[:, None], other=0.0)
+        back = tl.dot(flipped.to(erase.dtype), erase, input_precision=PRECISION)
+        along = tl.dot(unweighed.to(keys.dtype), keys, input_precision=PRECISION)
+        across = tl.dot(tl.trans(product).to(keys.dtype), keys, input_precision=PRECISION)
+        weight = tl.sum(back * keys, axis=1) * into
+        dstrength += weight + tl.sum(along * keys, axis=1)
+        dslope += weight * strength
+        out = tl.load(dk + spot, mask=inside[:, None], other=0.0)
+        out += along * strength[:, None] + across + back * (strength * into)[:, None]
+        tl.store(dk + spot, out, mask=inside[:, None])
+    spot = row * H + h
+    before = tl.load(dbeta + spot, mask=inside, other=0.0)
+    tl.store(dbeta + spot, before + dstrength, mask=inside)
+    tl.store(dtotal + spot, dslope, mask=inside)

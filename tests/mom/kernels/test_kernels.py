@@ -1,0 +1,137 @@
+"""Every kernel against the plain form it stands for, forward and backward, in the interpreter."""
+
+import pytest
+import torch
+
+from mom.helpers import offsets, relative
+from sculptor.mom.ops import chunk as plain_delta
+from sculptor.mom.ops import grouped as plain_grouped
+from sculptor.mom.ops import mix as plain_mix
+from sculptor.mom.ops.kernels import delta, grouped, mix, step
+from sculptor.mom.ops.naive import naive_step
+from sculptor.mom.ops.routing import plan_rows
+
+
+@pytest.fixture(autouse=True)
+def _single_precision() -> None:
+    torch.set_default_dtype(torch.float32)
+
+
+def _gradients(outputs, inputs):
+    total = sum((o * torch.linspace(-1, 1, o.numel()).view_as(o)).sum() for o in outputs)
+    return [*(o.detach() for o in outputs), *torch.autograd.grad(total, list(inputs))]
+
+
+def _close(got, want, *, bound=2e-6) -> None:
+    assert len(got) == len(want)
+    for one, two in zip(got, want, strict=True):
+        assert relative(one, two) < bound
+
+
+@pytest.mark.parametrize(
+    ("lengths", "chunk", "key_dim", "value_dim", "gated"),
+    [
+        ([37, 0, 16, 1], 16, 16, 32, True),
+        ([70, 5], 32, 32, 16, False),
+        ([67, 0, 3], 64, 128, 16, True),
+        ([1], 64, 64, 64, True),
+        ([65, 30], 64, 16, 128, True),
+    ],
+)
+def test_delta_rule(lengths, chunk, key_dim, value_dim, gated) -> None:
+    rows, heads = sum(lengths), 2
+    inputs = {
+        "q": torch.randn(rows, heads, key_dim),
+        "k": torch.nn.functional.normalize(torch.randn(rows, heads, key_dim), dim=-1),
+        "v": torch.randn(rows, heads, value_dim),
+        "beta": torch.rand(rows, heads) * 1.5,
+        "initial_state": torch.randn(len(lengths), heads, key_dim, value_dim),
+    }
+    if gated:
+        inputs["g"] = -torch.rand(rows, heads)
+    for x in inputs.values():
+        x.requires_grad_(True)
+    how = {"g": None} | inputs | {"cu_seqlens": offsets(lengths), "scale": 0.3}
+    want = _gradients(plain_delta.chunk_delta_rule(**how, erase=True), inputs.values())
+    got = _gradients(delta.chunk_delta_rule(**how, chunk=chunk), inputs.values())
+    _close(got, want)
+
+
+def test_delta_rule_stays_exact_when_one_key_comes_again_and_again() -> None:
+    """The worst case of a triangular inverse by powers: all keys equal, full strength."""
+    k = torch.nn.functional.normalize(torch.ones(64, 1, 16), dim=-1)
+    v = torch.randn(64, 1, 16)
+    o, final = delta.chunk_delta_rule(
+        q=k, k=k, v=v, g=None, beta=torch.ones(64, 1), cu_seqlens=offsets([64]),
+        initial_state=torch.zeros(1, 1, 16, 16), scale=1.0,
+    )  # fmt: skip
+    torch.testing.assert_close(o, v, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(k[0] @ final[0], v[-1:], rtol=1e-5, atol=1e-5)
+
+
+def test_an_empty_segment_keeps_its_state_bit_for_bit() -> None:
+    q, k, v = torch.randn(3, 5, 1, 16).unbind()
+    state = torch.randn(3, 1, 16, 16)
+    _, final = delta.chunk_delta_rule(
+        q=q, k=k, v=v, g=None, beta=torch.rand(5, 1), cu_seqlens=offsets([0, 5, 0]),
+        initial_state=state, scale=1.0,
+    )  # fmt: skip
+    assert torch.equal(final[[0, 2]], state[[0, 2]])
+
+
+def test_what_the_kernels_cannot_take_is_refused() -> None:
+    assert delta.fits(key_dim=64, value_dim=256)
+    assert not delta.fits(key_dim=96, value_dim=64)
+    q = torch.randn(4, 1, 16)
+    how = {"q": q, "k": q, "v": q, "beta": torch.rand(4, 1), "cu_seqlens": offsets([4]),
+           "initial_state": torch.zeros(1, 1, 16, 16), "scale": 1.0}  # fmt: skip
+    with pytest.raises(ValueError, match="16, 32 or 64"):
+        delta.chunk_delta_rule(**how, g=None, chunk=48)
+    with pytest.raises(ValueError, match="one decay per head"):
+        delta.chunk_delta_rule(**how, g=q)
+
+
+@pytest.mark.parametrize(("inner", "columns"), [(24, 37), (130, 150)])
+def test_grouped_linear(inner: int, columns: int) -> None:
+    index = torch.stack([torch.randperm(4)[:2] for _ in range(33)])
+    plan = plan_rows(index, cu_seqlens=offsets([20, 13]), memories=5, shared=True)
+    x = torch.randn(33, inner, requires_grad=True)
+    weight = torch.randn(6, inner, columns, requires_grad=True)
+    want = _gradients([plain_grouped.grouped_linear(x, weight=weight, plan=plan)], (x, weight))
+    got = _gradients([grouped.grouped_linear(x, weight=weight, plan=plan)], (x, weight))
+    _close(got[:2], want[:2])
+    _close([got[2][:4], got[2][5]], [want[2][:4], want[2][5]])
+    assert got[2][4].abs().max() == 0  # memory 4 got no row, so its weights get no gradient
+
+
+@pytest.mark.parametrize("gate", ["swish", "sigmoid"])
+def test_mix_norm(gate: str) -> None:
+    index = torch.stack([torch.randperm(3)[:2] for _ in range(37)])
+    plan = plan_rows(index, cu_seqlens=offsets([37]), memories=3, shared=True)
+    o, z = torch.randn(111, 2, 64), torch.randn(37, 2, 64)
+    weights, norm = torch.rand(37, 3), torch.rand(64)
+    inputs = [x.requires_grad_(True) for x in (o, weights, z, norm)]
+    mixed = plain_mix.mix_rows(o, weights=weights, plan=plan)
+    want = plain_mix.gated_norm(mixed, z=z, weight=norm, eps=1e-6, gate=gate)
+    got = mix.mix_norm(o, weights=weights, row=plan.row, z=z, norm=norm, eps=1e-6, gate=gate)
+    _close(_gradients([got], inputs), _gradients([want], inputs))
+
+
+def test_decode_step_touches_the_picked_states_only() -> None:
+    memory = torch.tensor([[2, 4], [0, 4], [3, 4]])
+    x, weight = torch.randn(3, 40), torch.randn(5, 40, 70)
+    got = step.picked_linear(x, weight=weight, memory=memory)
+    _close([got], [torch.einsum("sd,spdc->spc", x, weight[memory]).flatten(0, 1)])
+    state = torch.randn(3, 5, 2, 16, 32)
+    before = state.clone()
+    q, k, v = torch.randn(3, 2, 16), torch.randn(6, 2, 16) * 0.2, torch.randn(6, 2, 32)
+    g, beta = -torch.rand(6, 2), torch.rand(6, 2)
+    o = step.state_step(state, q=q, k=k, v=v, g=g, beta=beta, memory=memory, scale=0.5)
+    sequence = torch.arange(3).repeat_interleave(2)
+    want, after = naive_step(
+        before[sequence, memory.flatten()], q=q[sequence], k=k, v=v, g=g, beta=beta, scale=0.5,
+        erase=True,
+    )  # fmt: skip
+    _close([o, state[sequence, memory.flatten()]], [want, after])
+    idle = torch.ones(3, 5, dtype=torch.bool).scatter(1, memory, False)
+    assert torch.equal(state[idle], before[idle])
