@@ -28,8 +28,8 @@ from sculptor.store.records import (
     UsageRow,
 )
 
-CHECKPOINT_OPERATIONS = 64
-"""At the latest after so many operations a writer adds a checkpoint."""
+NEWEST_PER_CHAIN = 16
+"""So many nodes of one chain value a search over all sessions returns: many begin alike."""
 
 
 class RankedHit(NamedTuple):
@@ -79,9 +79,18 @@ class Store(Protocol):
         ...
 
     def nodes_by_chain(
-        self, tenant: TenantId, chains: Sequence[Chain], session: SessionId | None = None
+        self,
+        tenant: TenantId,
+        chains: Sequence[Chain],
+        session: SessionId | None = None,
+        *,
+        limit: int = NEWEST_PER_CHAIN,
     ) -> list[Node]:
-        """Return all nodes with one of these chain values; within a session if one is given."""
+        """Return the nodes with one of these chain values, in the order of the chains given.
+
+        Of one chain those that cover come first, then the newest. Without a session at most
+        ``limit`` of each chain are returned; within one, all.
+        """
         ...
 
     def node(self, tenant: TenantId, session: SessionId, node: NodeId) -> Node | None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Literal, NewType
 
 from sculptor.context import Hit
-from sculptor.messages import Chain, MessageHash
+from sculptor.messages import Chain, MessageHash, digest
 from sculptor.operations import FIRST_VERSION, Operation, VersionId
 
 TenantId = NewType("TenantId", str)
@@ -19,6 +19,11 @@ LaneId = NewType("LaneId", str)
 LOCAL = TenantId("local")
 ROOT = NodeId(b"")
 """The parent of a conversation's first message."""
+
+
+def node_id(parent: NodeId, message: MessageHash) -> NodeId:
+    """Return the name of the node that ``message`` makes under ``parent``, unique in a session."""
+    return NodeId(digest(b"node", parent, message))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,34 @@
+"""One server process per store file.
+
+The lock is the operating system's, on a file beside the store, so that it is gone with its process
+however that ends. The lock file itself stays: removing it would let two processes hold "the" lock.
+"""
+
+import fcntl
+import os
+from pathlib import Path
+
+from sculptor.errors import StoreLocked
+
+
+class FileLock:
+    """A lock held from construction to ``release``.
+
+    Raises:
+        StoreLocked: another process holds it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        lock = path.with_name(path.name + ".lock")
+        self._descriptor: int | None = os.open(lock, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            self.release()
+            raise StoreLocked(str(path)) from error
+
+    def release(self) -> None:
+        """Let another process have the file; again is no error."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None

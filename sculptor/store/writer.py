@@ -1,0 +1,145 @@
+"""The one thread that writes to a SQLite store.
+
+Callers leave write lists in a queue. The thread takes all that wait, gives each list a savepoint of
+its own, so that one that fails takes nothing else with it, and commits them together: the more
+callers, the fewer commits. A future is resolved after the commit and never before.
+"""
+
+import sqlite3
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from contextlib import suppress
+from queue import Empty, SimpleQueue
+
+from sculptor.errors import StoreError
+from sculptor.store.records import Record
+from sculptor.store.statements import apply
+
+_MOST_TOGETHER = 256
+"""Lists in one transaction; more only make the first of them wait."""
+
+Work = Callable[[sqlite3.Cursor], None]
+
+
+class Writer:
+    """Runs write lists on its own connection, in the order they came."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+        self._cursor = connection.cursor()
+        self._queue: SimpleQueue[tuple[Work, Future[None]] | None] = SimpleQueue()
+        self._guard = threading.Lock()
+        self._closed = False
+        self._thread = threading.Thread(target=self._run, name="sculptor-store", daemon=True)
+        self._thread.start()
+
+    def write(self, records: Sequence[Record]) -> Future[None]:
+        """Queue a write list; see ``Store.write``."""
+        return self.submit(lambda cursor: apply(cursor, records))
+
+    def submit(self, work: Work) -> Future[None]:
+        """Queue anything to be done inside a transaction."""
+        future: Future[None] = Future()
+        # A caller that goes away cancels its future; what it asked for is written all the same.
+        future.set_running_or_notify_cancel()
+        with self._guard:
+            if self._closed:
+                future.set_exception(StoreError("The store is closed."))
+            else:
+                self._queue.put((work, future))
+        return future
+
+    def close(self) -> None:
+        """Finish what is queued, then close the connection; again is no error."""
+        with self._guard:
+            if not self._closed:
+                self._closed = True
+                self._queue.put(None)
+        self._thread.join()
+        self._connection.close()
+
+    def _run(self) -> None:
+        while (first := self._queue.get()) is not None:
+            batch, is_last = self._waiting(first)
+            self._commit(batch)
+            if is_last:
+                return
+
+    def _waiting(
+        self, first: tuple[Work, Future[None]]
+    ) -> tuple[list[tuple[Work, Future[None]]], bool]:
+        batch = [first]
+        with suppress(Empty):
+            while len(batch) < _MOST_TOGETHER:
+                item = self._queue.get_nowait()
+                if item is None:
+                    return batch, True
+                batch.append(item)
+        return batch, False
+
+    def _commit(self, batch: Sequence[tuple[Work, Future[None]]]) -> None:
+        """Do a batch in one transaction and resolve its futures."""
+        done: list[Future[None]] = []
+        failed: list[tuple[Future[None], StoreError]] = []
+        try:
+            self._cursor.execute("BEGIN IMMEDIATE")
+            for work, future in batch:
+                error = self._attempt(work)
+                if error is None:
+                    done.append(future)
+                else:
+                    failed.append((future, error))
+            self._cursor.execute("COMMIT")
+        except sqlite3.Error as error:
+            self._roll_back()
+            known = {id(future) for future, _ in failed}
+            lost = [future for _, future in batch if id(future) not in known]
+            failed += [(future, write_error(error)) for future in lost]
+            done = []
+        for future in done:
+            future.set_result(None)
+        for future, reason in failed:
+            future.set_exception(reason)
+
+    def _attempt(self, work: Work) -> StoreError | None:
+        """Do one list inside the open transaction; return why it was taken back, if it was.
+
+        Raises:
+            sqlite3.Error: SQLite took the whole transaction back, as it does on a full disk.
+        """
+        self._cursor.execute("SAVEPOINT list")
+        try:
+            work(self._cursor)
+        except Exception as error:
+            if not self._connection.in_transaction:
+                raise sqlite3.OperationalError(str(error)) from error
+            self._cursor.execute("ROLLBACK TO list")
+            self._cursor.execute("RELEASE list")
+            return error if isinstance(error, StoreError) else write_error(error)
+        self._cursor.execute("RELEASE list")
+        return None
+
+    def _roll_back(self) -> None:
+        with suppress(sqlite3.Error):
+            if self._connection.in_transaction:
+                self._cursor.execute("ROLLBACK")
+
+
+def write_error(error: Exception) -> StoreError:
+    """Return a failure to write, in words that say what to do."""
+    made = StoreError(f"The store cannot be written ({error}). {advice(error)}")
+    made.__cause__ = error
+    return made
+
+
+def advice(error: Exception) -> str:
+    """Return what to do about a failure of SQLite or of the file system."""
+    text = str(error)
+    if "full" in text or "disk I/O" in text:
+        return "Free space on its disk, or move it with --store."
+    if "readonly" in text or "ermission" in text or "unable to open" in text:
+        return "Give this user the right to write the file and its folder."
+    if "locked" in text:
+        return "Another program holds a transaction on it; let that end."
+    return "Nothing of this write was kept."
