@@ -3,17 +3,26 @@
 The two drivers differ only where something is waited for; read them side by side.
 """
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Generator,
+    Iterator,
+    Sequence,
+)
 from typing import Any, NamedTuple, Protocol
 
 from sculptor.chat import Completed, Delta, TextDelta, ToolCallDelta, Usage
+from sculptor.chat.events import CallKind
 from sculptor.context import Step
 from sculptor.errors import SculptorError, UpstreamBroken
 from sculptor.loop.requests import ModelRequest
 from sculptor.loop.turn import Call, Effect, Emit, Next, Save, Turn
-from sculptor.search import Embedder
 from sculptor.store.protocol import RankedHit
 from sculptor.summaries import Summarizer, SummaryJob, parse_summaries, prompt_hash
+from sculptor.terms import Embedder
 from sculptor.tools import Need, NeedEmbeddings, NeedRanked, NeedSummaries, Summaries
 
 Event = Delta | Completed
@@ -48,6 +57,8 @@ class Surroundings(NamedTuple):
 
     ranked: Ranker
     embedder: Embedder | None = None
+    embed: Callable[[Sequence[str]], Awaitable[list[list[float]]]] | None = None
+    """An embedder that must be awaited; it goes before the other, in ``drive`` alone."""
     summarizer: Summarizer | None = None
     """None: the model that answers also summarizes."""
 
@@ -95,6 +106,8 @@ async def drive(
                     await keep(step, usage)
                 case NeedSummaries(jobs=jobs) if surroundings.summarizer is None:
                     answer = await _summaries(model, jobs, summary_request(jobs))
+                case NeedEmbeddings(texts=texts) if surroundings.embed is not None:
+                    answer = await surroundings.embed(texts)
                 case _:
                     answer = local_answer(effect, surroundings)
     finally:
@@ -146,10 +159,10 @@ def local_answer(need: Need | Effect, surroundings: Surroundings) -> object:
             return None if surroundings.embedder is None else surroundings.embedder.embed(texts)
         case NeedSummaries(jobs=jobs) if surroundings.summarizer is not None:
             made = surroundings.summarizer.summarize(jobs)
-            texts = {job.fragment_id: s.text for job, s in zip(jobs, made, strict=True)}
+            by_id = {job.fragment_id: s.text for job, s in zip(jobs, made, strict=True)}
             hashes = {summary.prompt_hash for summary in made}
             name = surroundings.summarizer.name
-            return Summaries(texts, name, hashes.pop() if len(hashes) == 1 else "")
+            return Summaries(by_id, name, hashes.pop() if len(hashes) == 1 else "")
         case _:
             raise TypeError(f"nothing answers {need!r}")
 
@@ -159,7 +172,7 @@ def deltas_of(completed: Completed) -> Iterator[Delta]:
     if completed.text:
         yield TextDelta(text=completed.text)
     for index, call in enumerate(completed.tool_calls):
-        kind = "custom" if call.get("type") == "custom" else "function"
+        kind: CallKind = "custom" if call.get("type") == "custom" else "function"
         body = call.get(kind) or {}
         yield ToolCallDelta(
             index=index,

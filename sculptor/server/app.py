@@ -15,6 +15,7 @@ from fastapi.responses import JSONResponse
 from starlette.types import ASGIApp, Scope
 
 from sculptor.errors import SettingsError, StoreError
+from sculptor.server.answer import UpstreamTimeouts
 from sculptor.server.api import api_router
 from sculptor.server.auth import KeyRing, OriginGuard
 from sculptor.server.backends import Backend, EmbeddedBackend, HttpBackend
@@ -27,7 +28,7 @@ from sculptor.server.limits import Admission, AdmissionSettings
 from sculptor.server.metrics import Metrics
 from sculptor.server.relay import Models, Relay
 from sculptor.server.settings import LOOPBACK, Settings
-from sculptor.server.upstream import Upstream, UpstreamSettings, UpstreamTimeouts
+from sculptor.server.upstream import Upstream, UpstreamSettings
 from sculptor.store import MemoryStore, SqliteStore, Store
 from sculptor.tokens import TokenCounter
 
@@ -187,7 +188,7 @@ def counter_maker(settings: Settings) -> Callable[[str], TokenCounter]:
     @lru_cache(maxsize=64)
     def counter_of(model: str) -> TokenCounter:
         if settings.encoding:
-            return TokenCounter(settings.encoding)
+            return TokenCounter(encoding=settings.encoding)
         return TokenCounter.for_model(model)
 
     return counter_of

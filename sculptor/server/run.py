@@ -1,6 +1,5 @@
-"""Starting and stopping the server: for the command line, and in a thread for programs and tests."""
+"""Starting and stopping the server: for the command line, and in a thread for programs."""
 
-import asyncio
 import socket
 import threading
 from collections.abc import Callable
@@ -35,9 +34,22 @@ def listen(settings: Settings) -> socket.socket:
     return made
 
 
-def uvicorn_server(settings: Settings, server: Server) -> uvicorn.Server:
-    """Return the uvicorn server for an application."""
-    config = uvicorn.Config(
+class _Announcing(uvicorn.Server):
+    """A uvicorn server that says when it takes requests."""
+
+    def __init__(self, config: uvicorn.Config, announce: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._announce = announce
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start, then say so."""
+        await super().startup(sockets)
+        self._announce()
+
+
+def uvicorn_config(settings: Settings, server: Server) -> uvicorn.Config:
+    """Return how uvicorn serves an application."""
+    return uvicorn.Config(
         server.app,
         log_config=None,
         access_log=False,
@@ -50,7 +62,6 @@ def uvicorn_server(settings: Settings, server: Server) -> uvicorn.Server:
         loop="auto",
         http="httptools",
     )
-    return uvicorn.Server(config)
 
 
 def serve(
@@ -67,10 +78,9 @@ def serve(
     """
     sock = listen(settings)
     with sock:
-        runner = uvicorn_server(settings, server or Server(settings))
-        if started is not None:
-            started(address_of(sock))
-        runner.run(sockets=[sock])
+        address = address_of(sock)
+        config = uvicorn_config(settings, server or Server(settings))
+        _Announcing(config, lambda: started(address) if started else None).run(sockets=[sock])
 
 
 def serve_in_thread(
@@ -83,17 +93,16 @@ def serve_in_thread(
         StoreError: the store cannot be opened.
     """
     sock = listen(settings)
-    runner = uvicorn_server(settings, server or Server(settings))
     ready = threading.Event()
+    runner = _Announcing(uvicorn_config(settings, server or Server(settings)), ready.set)
 
-    async def run() -> None:
-        task = asyncio.create_task(runner.serve(sockets=[sock]))
-        while not runner.started and not task.done():
-            await asyncio.sleep(0.005)
-        ready.set()
-        await task
+    def run() -> None:
+        try:
+            runner.run(sockets=[sock])
+        finally:
+            ready.set()
 
-    thread = threading.Thread(target=lambda: asyncio.run(run()), name="sculptor", daemon=True)
+    thread = threading.Thread(target=run, name="sculptor", daemon=True)
     thread.start()
     ready.wait()
 

@@ -50,7 +50,9 @@ class Settings(BaseModel):
     ledger: bool = Field(True, description="Show the model a table of its fragments.")
     summarizer: Literal["model", "extractive"] = Field("model", description="Who summarizes.")
     embeddings_model: str = Field("", description="Model for semantic search; empty: none.")
-    encoding: str = Field("", description="Tokenizer; empty: by model name.")
+    encoding: Literal["o200k_base", "cl100k_base"] | None = Field(
+        None, description="Tokenizer; empty: by model name."
+    )
     strict: bool = Field(False, description="Answer 503 where the context layer cannot work.")
     relay_client_key: bool = Field(True, description="On loopback, pass the client's own key on.")
     body_limit_bytes: int = Field(32 * 1024 * 1024, ge=1024, description="Largest request body.")

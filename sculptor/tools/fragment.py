@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+from sculptor.changes import plan
 from sculptor.context import Context
 from sculptor.cutting import cut, snap
 from sculptor.errors import ToolError
@@ -12,6 +13,7 @@ from sculptor.search import nearest
 from sculptor.state import Fragment, FragmentId
 from sculptor.tools.answers import acknowledge, describe
 from sculptor.tools.arguments import FullFragment, PaperFragment
+from sculptor.tools.hide import hidden_by
 from sculptor.tools.needs import ToolAnswer, Work
 
 MIN_MESSAGE_TOKENS = 400
@@ -70,6 +72,8 @@ def full_fragment(context: Context, arguments: FullFragment) -> Work:
     table = [describe(context, leaf, preview=len(shown) <= 40) for leaf in shown]
     new = sum(leaf.id not in before for leaf in shown)
     answer = acknowledge(receipt, fragments=table, new=new)
+    if arguments.fold_except is not None and receipt.undo:
+        answer |= hidden_by(context, [leaf.id for leaf in shown if leaf.status == "folded"])
     return answer if found is None else _with_note(answer, found)
 
 
@@ -98,8 +102,6 @@ def _is_worth(context: Context, where: Range) -> bool:
 
 def _named(context: Context, cuts: Sequence[Request], found: Found | None) -> list[FragmentId]:
     """Return the IDs the cuts will make, with those already there, in reading order."""
-    from sculptor.changes import plan
-
     state = context.state
     for request in cuts:
         made = plan(

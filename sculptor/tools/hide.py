@@ -1,10 +1,11 @@
 """``fold_fragment``, ``restore_fragment``, ``pin_fragment`` and ``undo``."""
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from sculptor.context import Context
 from sculptor.errors import FragmentNotFound, ToolError
-from sculptor.guards import newly_invisible
+from sculptor.guards import Stretch, coverage, newly_invisible
 from sculptor.operations import Fold, OperationId, Pin, Restore, Undo
 from sculptor.state import Fragment, FragmentId
 from sculptor.tools.answers import acknowledge
@@ -18,7 +19,7 @@ from sculptor.tools.arguments import (
 )
 from sculptor.tools.needs import Work
 
-_WARNED_FACTS = 12
+_WARNED_FACTS = 20
 
 
 def paper_fold(context: Context, arguments: PaperFold) -> Work:
@@ -50,11 +51,7 @@ def full_fold(context: Context, arguments: FullFold) -> Work:
         ids = select(context, arguments.fragment_ids, skip_protected=True)
     receipt = context.perform(Fold(tuple(ids)), author="model", reason="fold_fragment")
     answer = acknowledge(receipt, folded=ids)
-    lost = _only_in(context, ids) if receipt.undo else []
-    if lost:
-        answer["now_hidden_only"] = lost
-        answer["hint"] = "These stand in no visible text now; restore or search if you need them."
-    return answer
+    return answer | (hidden_by(context, ids) if receipt.undo else {})
 
 
 def full_restore(context: Context, arguments: FullRestore) -> Work:
@@ -124,27 +121,40 @@ def _position(context: Context, name: str, order: dict[FragmentId, int]) -> int:
     return position
 
 
-def _only_in(context: Context, ids: Sequence[FragmentId]) -> list[str]:
-    """Return facts of the hidden text that stand in no visible text."""
+def hidden_by(context: Context, ids: Sequence[FragmentId]) -> dict[str, Any]:
+    """Return what stands in no visible text after these fragments were hidden.
+
+    Of ``key: value`` records it names the keys whose last value is hidden, of other text the
+    identifiers, names and numbers.
+    """
     hidden = set(ids)
-    hidden_texts = [
+    texts = [
         text
         for leaf in context.fragments()
         if leaf.id in hidden and (text := context.text_of(leaf))
     ]
-    return newly_invisible(hidden_texts, visible_texts(context), limit=_WARNED_FACTS)
+    found: dict[str, Any] = {}
+    stale = coverage(stretches(context)).lost
+    if stale:
+        found["last_value_hidden_for"] = list(stale[:_WARNED_FACTS])
+        found["last_value_hidden_keys"] = len(stale)
+    lost = newly_invisible(texts, (s.text for s in stretches(context) if not s.is_hidden), limit=12)
+    if lost:
+        found["now_hidden_only"] = lost
+    return found
 
 
-def visible_texts(context: Context) -> list[str]:
-    """Return the stretches of originals that the view shows."""
-    texts: list[str] = []
+def stretches(context: Context) -> Iterator[Stretch]:
+    """Yield the client's texts in order, each stretch shown or hidden."""
     for index, message in enumerate(context.messages):
         leaves = context.state.leaves_of(context.places[index])
         for number, part in enumerate(message.parts):
+            if part.text_path is None:
+                continue
             at = 0
             for leaf in leaves:
                 if leaf.part == number and leaf.status != "visible":
-                    texts.append(part.text[at : leaf.start])
+                    yield Stretch(part.text[at : leaf.start], False)
+                    yield Stretch(part.text[leaf.start : leaf.end], True)
                     at = leaf.end
-            texts.append(part.text[at:])
-    return [text for text in texts if text]
+            yield Stretch(part.text[at:], False)

@@ -6,20 +6,20 @@ stay valid whatever is folded later.
 """
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from sculptor.context import Context, Hit
-from sculptor.cutting import snap
 from sculptor.errors import ToolError
 from sculptor.messages import INSTRUCTION_ROLES
 from sculptor.search import count, excerpt, find, nearest
-from sculptor.ranking import cosine_ranking, reciprocal_rank_fusion
 from sculptor.state import HIDDEN, Place
-from sculptor.tools.arguments import FullDetail, FullSearch, Mode, Order, PaperDetail, PaperSearch
+from sculptor.store.protocol import RankedHit
+from sculptor.terms import cosine_ranking, reciprocal_rank_fusion
+from sculptor.tools.arguments import FullDetail, FullSearch, PaperDetail, PaperSearch
 from sculptor.tools.fragment import plays
-from sculptor.tools.needs import NeedEmbeddings, NeedRanked, Work
+from sculptor.tools.needs import Need, NeedEmbeddings, NeedRanked, Work
 
 ANSWER_CHARS = 16_000
 """All excerpts of one answer together; past it hits are listed without text."""
@@ -53,6 +53,7 @@ def paper_search(context: Context, arguments: PaperSearch) -> Work:
         role=arguments.role,
         max_results=arguments.max_results,
         context_size=arguments.context_size,
+        latest_per_query=False,
     )
     if not arguments.query:
         yield from ()
@@ -67,10 +68,11 @@ def full_search(context: Context, arguments: FullSearch) -> Work:
     room = ANSWER_CHARS
     results: list[dict[str, Any]] = []
     for query in arguments.queries:
-        spots = yield from _spots(context, texts, query, arguments.mode)
-        row = _answer(context, texts, query, spots, arguments, room)
-        room -= sum(len(hit.get("text", "")) for hit in row["hits"])
-        results.append(row)
+        spots, total = yield from _spots(context, texts, query, arguments)
+        hits = list(_hits(context, texts, query, spots, arguments.context_size, room))
+        room -= sum(len(hit.get("text", "")) for hit in hits)
+        row: dict[str, Any] = {"query": query, "total": total, "hits": hits}
+        results.append(row if hits else row | _near(texts, query))
     return {"results": results, "searched": "originals, hidden text included"}
 
 
@@ -89,29 +91,46 @@ def detail(context: Context, arguments: PaperDetail | FullDetail) -> Work:
         )
     text = context.messages[index].parts[hit.part].text
     size = arguments.extended_context
-    start, end = _window(text, hit.start, hit.end, size)
+    start, end = excerpt(text, hit.start, hit.end, context_size=size)
     row = _place(context, hit.place, index, hit.part, hit.start)
     return {"id": hit.id, **row, "chars": [start, end], "text": text[start:end]}
 
 
 def _spots(
-    context: Context, texts: Sequence[Text], query: str, mode: Mode
-) -> "Iterator[Any] | Any":
-    """Return where a query is found: in document order, or best first in ranked modes."""
-    if mode in ("ranked", "semantic"):
-        ranked = yield from _ranked(context, texts, query)
-        if mode == "ranked":
-            return ranked
-        near = yield from _semantic(texts, query)
-        return reciprocal_rank_fusion([ranked, near]) if near else ranked
-    matches = find([text.text for text in texts], query, mode=mode)
-    return [Spot(source=m.index, start=m.start, end=m.end) for m in matches]
+    context: Context, texts: Sequence[Text], query: str, arguments: FullSearch
+) -> Generator[Need, Any, tuple[list[Spot], int]]:
+    """Return the spots to show, in the order asked for, and how many there are in all."""
+    limit = 1 if arguments.latest_per_query else arguments.max_results
+    order = "last" if arguments.latest_per_query else arguments.order
+    if arguments.mode == "ranked" or arguments.mode == "semantic":
+        best = yield from _ranked(context, texts, query)
+        if arguments.mode == "semantic":
+            near = yield from _semantic(texts, query)
+            best = [spot for spot, _ in reciprocal_rank_fusion([best, near])]
+        chosen = best[:limit]
+        if order != "relevance":
+            chosen.sort(key=lambda spot: (spot.source, spot.start), reverse=order == "last")
+        return chosen, len(best)
+    plain = [text.text for text in texts]
+    found = find(
+        plain,
+        query,
+        mode=arguments.mode,
+        order="last" if order == "last" else "first",
+        limit=max(limit, _RANKED_DEPTH) if order == "relevance" else limit,
+    )
+    if order == "relevance":
+        found = sorted(found, key=lambda match: -match.score)[:limit]
+    spots = [Spot(source=match.index, start=match.start, end=match.end) for match in found]
+    return spots, max(count(plain, query, mode=arguments.mode), len(spots))
 
 
-def _ranked(context: Context, texts: Sequence[Text], query: str) -> "Iterator[Any] | Any":
+def _ranked(
+    context: Context, texts: Sequence[Text], query: str
+) -> Generator[Need, Any, list[Spot]]:
     sources = {(text.message, text.part): number for number, text in enumerate(texts)}
     by_hash = {context.messages[text.message].hash: text.message for text in texts}
-    found = yield NeedRanked(tuple(by_hash), query, _RANKED_DEPTH)
+    found: Sequence[RankedHit] = yield NeedRanked(tuple(by_hash), query, _RANKED_DEPTH)
     spots: list[Spot] = []
     for hit in found:
         source = sources.get((by_hash[hit.hash], hit.part))
@@ -120,42 +139,26 @@ def _ranked(context: Context, texts: Sequence[Text], query: str) -> "Iterator[An
     return spots
 
 
-def _semantic(texts: Sequence[Text], query: str) -> "Iterator[Any] | Any":
+def _semantic(texts: Sequence[Text], query: str) -> Generator[Need, Any, list[Spot]]:
     passages = [
         Spot(source=number, start=at, end=min(at + _PASSAGE_CHARS, len(text.text)))
         for number, text in enumerate(texts)
         for at in range(0, len(text.text), _PASSAGE_CHARS)
     ]
     pieces = [texts[spot.source].text[spot.start : spot.end] for spot in passages]
-    vectors = yield NeedEmbeddings((query, *pieces))
+    vectors: Sequence[Sequence[float]] | None = yield NeedEmbeddings((query, *pieces))
     if vectors is None:
         raise ToolError(
             "NO_EMBEDDER", "No embedder is configured; use mode ranked, exact or fuzzy instead."
         )
-    order = cosine_ranking(vectors[0], vectors[1:])
-    return [passages[number] for number in order[:_RANKED_DEPTH]]
+    order = cosine_ranking(vectors[0], vectors[1:], limit=_RANKED_DEPTH)
+    return [passages[number] for number, _ in order]
 
 
-def _answer(
-    context: Context,
-    texts: Sequence[Text],
-    query: str,
-    spots: Sequence[Spot],
-    arguments: FullSearch,
-    room: int,
-) -> dict[str, Any]:
-    order: Order = "last" if arguments.latest_per_query else arguments.order
-    limit = 1 if arguments.latest_per_query else arguments.max_results
-    ranked = arguments.mode in ("ranked", "semantic", "fuzzy")
-    if order != "relevance" and ranked:
-        spots = sorted(spots, key=lambda spot: (spot.source, spot.start))
-    chosen = list(spots[::-1] if order == "last" else spots)[:limit]
-    row: dict[str, Any] = {"query": query, "total": len(spots)}
-    row["hits"] = list(_hits(context, texts, query, chosen, arguments.context_size, room))
-    if not spots:
-        near = [match.text for match in nearest([text.text for text in texts], query, n=3)]
-        row["nearest" if near else "hint"] = near or "Nothing like it; try fewer or other words."
-    return row
+def _near(texts: Sequence[Text], query: str) -> dict[str, Any]:
+    plain = [text.text for text in texts]
+    near = [plain[match.index][match.start : match.end] for match in nearest(plain, query)]
+    return {"nearest": near} if near else {"hint": "Nothing like it; try fewer or other words."}
 
 
 def _hits(
@@ -173,7 +176,7 @@ def _hits(
         place = context.places[source.message]
         hit = _hit(context, place, source.part, spot, query)
         row = {"id": hit.id, **_place(context, place, source.message, source.part, spot.start)}
-        start, end = _window(source.text, spot.start, spot.end, size)
+        start, end = excerpt(source.text, spot.start, spot.end, context_size=size)
         covered = any(s == spot.source and a <= spot.start and spot.end <= b for s, a, b in shown)
         if covered:
             row["text"] = source.text[spot.start : spot.end]
@@ -214,11 +217,6 @@ def _place(context: Context, place: Place, index: int, part: int, start: int) ->
             if leaf.status in HIDDEN:
                 row["hidden"] = leaf.status
     return row
-
-
-def _window(text: str, start: int, end: int, size: int) -> tuple[int, int]:
-    low, high = max(0, start - size), min(len(text), end + size)
-    return snap(text, low, up=False), snap(text, high, up=True)
 
 
 def _texts(context: Context, role: str) -> Iterator[Text]:
