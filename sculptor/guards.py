@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import NamedTuple
 
-MAX_READ_CHARS = 200_000
+MAX_READ_CHARS = 60_000
 """So much of the hidden text is read for facts: half from its start, half from its end."""
 
 MAX_SCANNED_CHARS = 40_000_000
@@ -21,12 +21,18 @@ MAX_SCANNED_CHARS = 40_000_000
 _MAX_FACTS = 100
 _MAX_KEY_CHARS = 60
 _MAX_KEY_WORDS = 6
+_LABEL_WORDS = 2
 _MAX_VALUE_CHARS = 400
 
 _SEPARATOR = re.compile(r"[;；\n\r]+")
 _COLON = re.compile(r"\s*[:：=](?!//)\s*")
+_CLAUSE_END = re.compile(r"[.,!?。，！？]")
+_STREAM_SHARE = 0.3
+_STREAM_RECORDS = 3
 _TOKEN = re.compile(r"[A-Za-z_][\w./@#-]*\w|\d[\d.,:/-]*\d%?|\d%")
 _INNER_CAPITAL = re.compile(r"[a-z][A-Z]|[A-Z]{2}[a-z]")
+# Two sentences with the space between them lost.
+_RUN_ON = re.compile(r"[A-Za-z]+\.[A-Z][a-z]*\.?")
 _NAME = re.compile(r"(?<=[a-z0-9,;:'\"(] )[A-Z][\w'’-]+(?: [A-Z][\w'’-]+){0,3}")
 
 
@@ -97,7 +103,7 @@ def facts(text: str) -> Facts:
         elif _is_identifier(token):
             identifiers[token] = None
     return Facts(
-        heads=_distinct(record.key for record in records(text)),
+        heads=_distinct(_heads(text)),
         identifiers=_distinct(identifiers),
         names=_distinct(_NAME.findall(text)),
         numbers=_distinct(numbers),
@@ -145,8 +151,20 @@ def _record(text: str, start: int, end: int) -> Iterator[Record]:
     key, value = text[start : colon.start()].strip(), text[colon.end() : end].strip()
     if not value or len(value) > _MAX_VALUE_CHARS or len(key) > _MAX_KEY_CHARS:
         return
-    if len(key.split()) <= _MAX_KEY_WORDS and any(map(str.isalpha, key)):
+    if len(key.split()) > _MAX_KEY_WORDS or _CLAUSE_END.search(key):
+        return
+    if any(map(str.isalpha, key)):
         yield Record(key, value, start, end)
+
+
+def _heads(text: str) -> Iterator[str]:
+    """Yield the keys of a stream of records; of other text, those that look like a label."""
+    found = list(records(text))
+    pieces = sum(1 for piece in _SEPARATOR.split(text) if piece.strip())
+    is_stream = len(found) >= max(_STREAM_RECORDS, _STREAM_SHARE * pieces)
+    for record in found:
+        if is_stream or (record.key[:1].isupper() and len(record.key.split()) <= _LABEL_WORDS):
+            yield record.key
 
 
 def _is_identifier(token: str) -> bool:
@@ -154,7 +172,7 @@ def _is_identifier(token: str) -> bool:
         return True
     if any(map(str.isdigit, token)) or _INNER_CAPITAL.search(token):
         return True
-    return "." in token.strip(".") and not token.endswith(".")
+    return "." in token.strip(".") and not _RUN_ON.fullmatch(token)
 
 
 def _distinct(found: Iterable[str]) -> tuple[str, ...]:

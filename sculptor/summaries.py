@@ -8,8 +8,9 @@ them is an instruction. A summary that saves too little is refused and the origi
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Protocol
 
 from sculptor._extract import extract
@@ -145,9 +146,9 @@ def parse_summaries(reply: str, jobs: Sequence[SummaryJob]) -> dict[str, str]:
     """
     reply = _THINKING.sub("", reply).strip()
     ids = [job.fragment_id for job in jobs]
-    found = _from_json(reply, ids) or _from_lines(reply, ids)
-    if not found and len(ids) == 1:
-        found = {ids[0]: reply}
+    found = _from_json(reply, ids)
+    if found is None:
+        found = _from_lines(reply, ids) or dict.fromkeys(ids if len(ids) == 1 else (), reply)
     return {name: text for name, value in found.items() if (text := _bare(value))}
 
 
@@ -156,26 +157,27 @@ def _from_lines(reply: str, ids: Sequence[str]) -> dict[str, str]:
     names = "|".join(map(re.escape, ids))
     if not names:
         return {}
-    asked = list(re.finditer(rf"^=+[ \t]*({names})[ \t]*=+[ \t]*$", reply, re.MULTILINE))
-    heads = asked or list(re.finditer(rf"^[^\w\n]*({names})\b[^\w\n]*", reply, re.MULTILINE))
-    ends = [head.start() for head in heads[1:]] + [len(reply)]
+    asked = rf"^=+[ \t]*({names}|f[0-9a-f]{{5}})[ \t]*=+[ \t]*$"
+    other = rf"^[^\w\n]*({names})\b[^\w\n]*"
+    heads = list(re.finditer(asked, reply, re.MULTILINE))
+    heads = heads or list(re.finditer(other, reply, re.MULTILINE))
     found: dict[str, str] = {}
-    for head, end in zip(heads, ends, strict=True):
-        if text := reply[head.end() : end].strip():
+    for head, following in zip_longest(heads, heads[1:]):
+        text = reply[head.end() : following.start() if following else len(reply)].strip()
+        if text and head.group(1) in ids:
             found[head.group(1)] = text
     return found
 
 
-def _from_json(reply: str, ids: Sequence[str]) -> dict[str, str]:
+def _from_json(reply: str, ids: Sequence[str]) -> dict[str, str] | None:
+    """Read a JSON object of texts by ID; None where the reply is none."""
     start, end = reply.find("{"), reply.rfind("}")
-    if start < 0 or not set(reply[:start].strip()) <= set("`json[\n "):
-        return {}
+    if start < 0 or reply[:start].strip() not in ("", "```", "```json"):
+        return None
     try:
         value = json.loads(reply[start : end + 1])
     except ValueError:
-        return {}
-    if not isinstance(value, Mapping):
-        return {}
+        return None
     return {name: value[name] for name in ids if isinstance(value.get(name), str)}
 
 
