@@ -120,7 +120,7 @@ class SqliteStore:
         limit: int = NEWEST_PER_CHAIN,
     ) -> list[Node]:
         """Return nodes with one of these chain values; see ``Store.nodes_by_chain``."""
-        order = {chain: place for place, chain in enumerate(chains)}
+        order = {chain: place for place, chain in enumerate(dict.fromkeys(chains))}
         rows: list[queries.Row] = []
         for width, values in queries.spread(list(order)):
             if session is None:
