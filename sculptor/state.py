@@ -90,8 +90,8 @@ def pin_key(place: Place) -> EntryKey:
 class State:
     """All entries, and for each message its leaf fragments in reading order."""
 
-    entries: HashTrieMap[EntryKey, Entry] = field(default_factory=HashTrieMap)
-    leaves: HashTrieMap[Place, tuple[FragmentId, ...]] = field(default_factory=HashTrieMap)
+    entries: "HashTrieMap[EntryKey, Entry]" = field(default_factory=HashTrieMap)
+    leaves: "HashTrieMap[Place, tuple[FragmentId, ...]]" = field(default_factory=HashTrieMap)
 
     def fragment(self, fragment_id: str) -> Fragment | None:
         """Return the fragment with this ID, split ones included, or None."""
@@ -125,10 +125,10 @@ class State:
 
     def _relaid(
         self,
-        leaves: HashTrieMap[Place, tuple[FragmentId, ...]],
+        leaves: "HashTrieMap[Place, tuple[FragmentId, ...]]",
         place: Place,
         updates: dict[FragmentId, Fragment | None],
-    ) -> HashTrieMap[Place, tuple[FragmentId, ...]]:
+    ) -> "HashTrieMap[Place, tuple[FragmentId, ...]]":
         old = leaves.get(place, ())
         if set(old).issuperset(updates) and None not in updates.values():
             return leaves
