@@ -8,7 +8,7 @@ message's rendering and token count is kept until something in force for that me
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple, Protocol
 
 from sculptor.changes import pin_reason, plan, plan_undo
@@ -405,13 +405,17 @@ class Context:
         return first, same
 
     def _render(self, index: int, state: State) -> Rendered:
-        return render_message(
+        made = render_message(
             self.messages[index],
             state.leaves_of(self.places[index]),
             self.counter,
             escape=self.is_marked,
             inline=self.inline,
         )
+        if made.wire is self.messages[index].wire:
+            # The sum over fragments is a token or two off the count of the whole.
+            return replace(made, tokens=self._own_tokens[index])
+        return made
 
     def _hidden_at(self, state: State, place: Place) -> int:
         return sum(leaf.status in HIDDEN for leaf in state.leaves_of(place))
