@@ -296,8 +296,12 @@ def _whole_calls(message: JsonObject, new_call_id: Callable[[], str]) -> list[Js
 
 
 def _rest(value: JsonObject, known: frozenset[str]) -> JsonObject | None:
-    rest = {key: item for key, item in value.items() if key not in known and item is not None}
-    return rest or None
+    rest: JsonObject | None = None
+    for key, item in value.items():
+        if key not in known and item is not None:
+            rest = {} if rest is None else rest
+            rest[key] = item
+    return rest
 
 
 def _str(value: object) -> str:

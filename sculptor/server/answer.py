@@ -149,10 +149,8 @@ class UpstreamResponse:
     async def _receive(self) -> bytes:
         content = self._content
         try:
-            data = content.read_nowait()
-            if data or content.is_eof():
-                return data
-            self._watch()
+            if not content.is_eof():
+                self._watch()
             return await content.readany()
         except aiohttp.ClientError as error:
             self._circuit.failure()

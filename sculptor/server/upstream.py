@@ -250,7 +250,9 @@ class Upstream:
                 socket_factory=_make_socket,
             ),
             timeout=aiohttp.ClientTimeout(
-                total=None, connect=timeouts.connect_s, sock_read=timeouts.first_byte_s
+                total=None,
+                connect=timeouts.connect_s,
+                sock_read=min(timeouts.first_byte_s, timeouts.total_s),
             ),
             cookie_jar=aiohttp.DummyCookieJar(),
             read_bufsize=_READ_BUFFER_BYTES,
