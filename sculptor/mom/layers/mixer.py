@@ -116,7 +116,7 @@ class Mixer(nn.Module):
             )
             tails.append(tail)
         chosen = route(x, weight=self.router, top_k=c.top_k)
-        plan = self._plan(chosen, cu_seqlens)
+        plan = self._plan(chosen, cu_seqlens, x)
         q = functional.linear(x, self.query.to(x.dtype))
         k, v, beta, gate = torch.split(self._project(x, plan), self.sections, dim=1)
         if c.conv == "before":
@@ -183,12 +183,18 @@ class Mixer(nn.Module):
             beta = c.beta_max * raw.to(dtype).sigmoid()
         return beta if writes is None else beta * writes.unsqueeze(1)
 
-    def _plan(self, chosen: Route, cu_seqlens: Tensor) -> RowPlan:
+    def _plan(self, chosen: Route, cu_seqlens: Tensor, x: Tensor) -> RowPlan:
         c = self.config
         index = chosen.index
         if c.read == "dense":
             every = torch.arange(c.memories, device=index.device)
             index = every.expand(index.shape[0], c.memories)
+        if self.uses_kernels(x) and index.numel():
+            from sculptor.mom.ops.kernels import routing
+
+            return routing.plan_rows(
+                index, cu_seqlens=cu_seqlens, memories=c.memories, shared=c.shared
+            )
         return plan_rows(index, cu_seqlens=cu_seqlens, memories=c.memories, shared=c.shared)
 
     def _writes(self, chosen: Route, plan: RowPlan) -> Tensor | None:

@@ -7,7 +7,7 @@ from mom.helpers import offsets, relative
 from sculptor.mom.ops import chunk as plain_delta
 from sculptor.mom.ops import grouped as plain_grouped
 from sculptor.mom.ops import mix as plain_mix
-from sculptor.mom.ops.kernels import delta, grouped, mix, step
+from sculptor.mom.ops.kernels import delta, grouped, mix, routing, step
 from sculptor.mom.ops.naive import naive_step
 from sculptor.mom.ops.routing import plan_rows
 
@@ -89,6 +89,18 @@ def test_what_the_kernels_cannot_take_is_refused() -> None:
         delta.chunk_delta_rule(**how, g=None, chunk=48)
     with pytest.raises(ValueError, match="one decay per head"):
         delta.chunk_delta_rule(**how, g=q)
+
+
+@pytest.mark.parametrize("lengths", [[5], [3, 0, 9, 0], [0, 600, 31], [512, 512, 0]])
+@pytest.mark.parametrize(("memories", "top_k"), [(4, 2), (1, 1), (3, 3)])
+@pytest.mark.parametrize("shared", [True, False])
+def test_row_plan(lengths, memories, top_k, shared) -> None:
+    tokens = sum(lengths)
+    index = torch.rand(tokens, memories).argsort(1)[:, :top_k]
+    how = {"cu_seqlens": offsets(lengths), "memories": memories, "shared": shared}
+    want, got = plan_rows(index, **how), routing.plan_rows(index, **how)
+    for name in ("row", "token", "memory", "offsets", "cu_rows"):
+        assert getattr(got, name).tolist() == getattr(want, name).tolist(), name
 
 
 @pytest.mark.parametrize(("inner", "columns"), [(24, 37), (130, 150)])

@@ -156,6 +156,7 @@ class _DeltaRule(torch.autograd.Function):
         backward_kernels.state_gradient_kernel[(value_dim // launch.state_tile, segments, heads)](
             q, k, w, do, dy, total, dfinal, dstate, dstates, start, length, first, count, scale,
             **size, K=key_dim, V=value_dim, BV=launch.state_tile,
+            num_warps=8 if key_dim > 128 else 4,
         )  # fmt: skip
         backward_kernels.value_gradient_kernel[grid](
             v, beta, do, y, dy, total, inverse, dv, dbeta, dscores, dinverse, start, length, scale,
@@ -163,11 +164,11 @@ class _DeltaRule(torch.autograd.Function):
         )  # fmt: skip
         backward_kernels.key_gradient_kernel[(*grid, key_tiles)](
             q, k, do, y, dy, total, states, dstates, dscores, dq, dk, dw, by_tile, dend, start,
-            length, scale, **size, **keys, **values,
+            length, scale, **size, **keys, **values, num_warps=8,
         )  # fmt: skip
         backward_kernels.erase_gradient_kernel[grid](
             k, beta, total, gram, inverse, dinverse, dw, dk, dbeta, dtotal, start, length,
-            **size, **keys,
+            **size, **keys, num_warps=8,
         )  # fmt: skip
         dg = _sum_back(dtotal + by_tile.sum(2), dend.sum(0), slot=slot, start=start)
         return dq, dk.to(k.dtype), dv, dg, dbeta, dstate, None, None, None

@@ -16,7 +16,7 @@ def find_tile(tile, offsets, G: tl.constexpr, BM: tl.constexpr):
     """Return group, first row and end row of a row tile; first equals end where there is none."""
     group, first, end = 0, 0, 0
     before = 0
-    for i in range(G):
+    for i in tl.static_range(G):
         low, high = tl.load(offsets + i), tl.load(offsets + i + 1)
         tiles = (high - low + BM - 1) // BM
         hit = (tile >= before) & (tile < before + tiles)
@@ -91,7 +91,7 @@ def sum_rows_kernel(rows, place, out, D: tl.constexpr, SLOTS: tl.constexpr, BD: 
     n = tl.program_id(0).to(tl.int64)
     inner = tl.program_id(1) * BD + tl.arange(0, BD)
     total = tl.zeros([BD], dtype=tl.float32)
-    for slot in range(SLOTS):
+    for slot in tl.static_range(SLOTS):
         row = tl.load(place + n * SLOTS + slot)
         total += tl.load(rows + row * D + inner, mask=inner < D, other=0.0).to(tl.float32)
     tl.store(out + n * D + inner, total.to(out.dtype.element_ty), mask=inner < D)

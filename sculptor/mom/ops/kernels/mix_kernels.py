@@ -13,7 +13,7 @@ def mixed_rows(o, place, weights, n, inside, h, H, V: tl.constexpr, SLOTS: tl.co
     """Return ``[BT, V]``: the weighted rows of a tile of tokens for one head."""
     value = tl.arange(0, V)
     total = tl.zeros([BT, V], dtype=tl.float32)
-    for slot in range(SLOTS):
+    for slot in tl.static_range(SLOTS):
         row = tl.load(place + n * SLOTS + slot, mask=inside, other=0)
         weight = tl.load(weights + n * SLOTS + slot, mask=inside, other=0.0)
         spot = (row[:, None] * H + h) * V + value[None, :]
@@ -70,7 +70,7 @@ def mix_norm_gradient_kernel(
     inner = wanted * opened * scale
     along = tl.sum(inner * normed, axis=1) / V
     dtotal = (inner - normed * along[:, None]) * inverse[:, None]
-    for slot in range(SLOTS):
+    for slot in tl.static_range(SLOTS):
         row = tl.load(place + n * SLOTS + slot, mask=inside, other=0)
         weight = tl.load(weights + n * SLOTS + slot, mask=inside, other=0.0)
         at = (row[:, None] * H + h) * V + value[None, :]
