@@ -7,12 +7,16 @@ the wrong type is an error that names it.
 """
 
 import hashlib
+import re
 from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
 from sculptor.evals.types import EvalError, Json, Object
 
 _T = TypeVar("_T")
+MAX_NUMBER = 2**32 - 1
+"""The largest number a draw may hold: what seeds numpy's legacy generator."""
+
 _NESTS = ("options", "params", "parameters", "config", "draw")
 
 
@@ -44,19 +48,17 @@ class Fields:
             raise self._wrong(names, "a string", value)
         return str(value)
 
-    def number(self, *names: str, default: int | None = None) -> int:
-        """Return an integer field; ``"12"`` and ``12.0`` count as 12."""
+    def number(
+        self, *names: str, default: int | None = None, least: int = 0, most: int = MAX_NUMBER
+    ) -> int:
+        """Return an integer field within bounds; ``"12"`` and ``12.0`` count as 12."""
         value = self.find(*names)
         if value is None:
             return self._default(default, names)
-        if isinstance(value, str | int | float) and not isinstance(value, bool):
-            try:
-                as_float = float(value)
-            except ValueError:
-                as_float = float("nan")
-            if as_float.is_integer():
-                return int(as_float)
-        raise self._wrong(names, "a whole number", value)
+        number = _whole(value)
+        if number is None or not least <= number <= most:
+            raise self._wrong(names, f"a whole number from {least:,} to {most:,}", value)
+        return number
 
     def flag(self, *names: str, default: bool) -> bool:
         """Return a truth value; 0, 1, "on", "off", "true" and "false" are understood."""
@@ -116,6 +118,19 @@ def sample_id(fields: Fields, name: str, text: str) -> str:
     if fields.has("seed") and fields.has("index"):
         return f"{name}/{fields.number('seed')}/{fields.number('index')}"
     return f"{name}/{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+
+
+def _whole(value: Json) -> int | None:
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        return None
+    try:
+        return int(value) if not isinstance(value, float) or value.is_integer() else None
+    except (ValueError, OverflowError):
+        return _whole(float(value)) if _is_decimal(value) else None
+
+
+def _is_decimal(value: Json) -> bool:
+    return isinstance(value, str) and re.fullmatch(r"\d{1,15}\.0+", value) is not None
 
 
 _WORDS = {"true": True, "on": True, "yes": True, "1": True}

@@ -54,7 +54,7 @@ class DataFiles:
         return value
 
     def _outside(self, name: str) -> Path | None:
-        if self.folder is None:
+        if self.folder is None or not _is_plain(name):
             return None
         for candidate in (name, *_STAND_INS.get(name, ())):
             for subfolder in _SUBFOLDERS:
@@ -64,9 +64,15 @@ class DataFiles:
         return None
 
     def _missing(self, name: str) -> str:
+        name = name if len(name) <= 80 else name[:77] + "..."
         if self.folder is None:
             return f"This draw needs {name}, which is not shipped: give its folder with --data DIR."
         return f"This draw needs {name}, and {self.folder} does not hold it."
+
+
+def _is_plain(name: str) -> bool:
+    """Say whether this is the name of a file, not a path and nothing a file system refuses."""
+    return name == Path(name).name and "\0" not in name and len(name.encode()) <= 255
 
 
 @lru_cache(maxsize=32)
@@ -76,7 +82,7 @@ def _read(path: Path) -> str:
 
 @lru_cache(maxsize=16)
 def _own(name: str) -> str | None:
-    if name != Path(name).name:
+    if not _is_plain(name):
         return None
     resource = resources.files("sculptor.evals") / "data" / name
     return resource.read_text(encoding="utf-8") if resource.is_file() else None

@@ -114,10 +114,11 @@ class ToolLog:
         asked = fields.texts("asked") or ()
         turns = [_read_turn(turn) for turn in fields.sequence("turns") or ()]
         rng = random.Random(fields.number("log_seed", default=0))
+        log_lines = fields.number("log_lines", default=20, most=10_000)
         messages: list[Message] = [user_message(_OPENING)]
         current: dict[str, str] = {}
         for number, turn in enumerate(turns):
-            lines = _log_lines(rng, fields.number("log_lines", default=20))
+            lines = _log_lines(rng, log_lines)
             messages += _turn_messages(number, turn, log=lines)
             current |= {f"{turn.service}.{name}": str(now) for name, now in turn.values.items()}
         unknown = [item for item in asked if item not in current]
@@ -129,7 +130,7 @@ class ToolLog:
             draw=draw,
             messages=messages,
             reference={item: current[item] for item in asked},
-            params={"log_lines": fields.number("log_lines", default=20), "turns": len(turns)},
+            params={"log_lines": log_lines, "turns": len(turns)},
             tools=TOOLS,
         )
 

@@ -120,7 +120,7 @@ def test_the_tasks_name_stands_in_for_what_the_draw_leaves_out() -> None:
     ("change", "words"),
     [
         ({"depth": 101}, "between 0 and 100"),
-        ({"depth": None}, "depth"),
+        ({"depth": None}, "Depths and diff lie"),
         ({"language": "Latin"}, "English or Chinese"),
         ({"version": "v3"}, "v1 or v2"),
         ({"quesiton_position": "Middle"}, "Start or End"),

@@ -19,6 +19,7 @@ LANGUAGES = ("English", "Chinese")
 CODES = {"English": "en", "Chinese": "zh"}
 DEPTHS = tuple(range(0, 101, 10))
 
+_LONGEST = 10_000_000
 _HAYSTACKS = {"English": "PaulGrahamEssays.jsonl", "Chinese": "zh_finance.jsonl"}
 _REASONING_FILES = {
     "English": "multi_needle_reasoning_en.json",
@@ -61,12 +62,12 @@ def read_case(draw: Fields, files: DataFiles, *, version: str = "", kind: str = 
     kind = read_kind(draw) or kind or SINGLE
     language = _language(draw)
     suite = draw.text("suite", default="").lower()
-    length = 0 if kind == ATC else draw.number("length", "context_length")
+    length = 0 if kind == ATC else draw.number("length", "context_length", most=_LONGEST)
     return Case(
         version=version,
         kind=kind,
         language=language,
-        counter=draw.number(*COUNTER, default=0),
+        counter=draw.number(*COUNTER, default=0, most=50_000),
         needle_file=_needle_file(draw, files, version, kind, language),
         length=length,
         depths=_depths(draw, kind),
@@ -75,8 +76,10 @@ def read_case(draw: Fields, files: DataFiles, *, version: str = "", kind: str = 
             "buffer",
             default=default_buffer(version, kind, language, suite, length),
         ),
-        num_needles=draw.number("num_needles", "n_needles", "needle_count", default=2),
-        diff=float(draw.text("diff", default="10")),
+        num_needles=draw.number(
+            "num_needles", "n_needles", "needle_count", default=2, least=1, most=100_000
+        ),
+        diff=_percent(draw.text("diff", default="10")),
         at_start=_at_start(draw),
         guide=draw.flag("guide", default=version == "v1"),
         haystack="" if kind == ATC else _haystack(draw, files, language, length),
@@ -189,16 +192,18 @@ def _depths(draw: Fields, kind: str) -> tuple[float, ...]:
     if value is None and kind == RETRIEVAL:
         return DEPTHS
     values = value if isinstance(value, list | tuple) else [value]
-    return tuple(_depth(item) for item in values)
+    if not values:
+        raise EvalError("The draw's 'depths' are an empty list.")
+    return tuple(_percent(item) for item in values)
 
 
-def _depth(value: object) -> float:
+def _percent(value: object) -> float:
     try:
         depth = float(str(value))
     except ValueError:
         depth = -1.0
     if not 0 <= depth <= 100:
-        raise EvalError(f"A depth lies between 0 and 100 percent, not at {value!r}.")
+        raise EvalError(f"Depths and diff lie between 0 and 100 percent, not at {value!r}.")
     return int(depth) if depth.is_integer() else depth
 
 

@@ -18,6 +18,10 @@ from sculptor.evals.types import EvalError
 
 ENCODING = "cl100k_base"
 
+# The last order made for a number of records, with its counter: the next is made from it.
+_LAST_ORDERS: dict[int, tuple[int, tuple[int, ...]]] = {}
+_ORDERS_KEPT = 64
+
 
 class Records(Protocol):
     """The texts of one haystack file."""
@@ -90,13 +94,18 @@ def cut_haystack(
     )
 
 
-@lru_cache(maxsize=64)
 def shuffled_order(size: int, counter: int) -> tuple[int, ...]:
     """Return the order of the records in repetition ``counter``: its shuffle and all before it."""
-    order = list(range(size))
-    for repetition in range(counter + 1):
+    done, known = _LAST_ORDERS.get(size, (-1, tuple(range(size))))
+    if done > counter:
+        done, known = -1, tuple(range(size))
+    order = list(known)
+    for repetition in range(done + 1, counter + 1):
         random.Random(repetition).shuffle(order)
-    return tuple(order)
+    if size not in _LAST_ORDERS and len(_LAST_ORDERS) >= _ORDERS_KEPT:
+        _LAST_ORDERS.clear()
+    _LAST_ORDERS[size] = (counter, tuple(order))
+    return _LAST_ORDERS[size][1]
 
 
 def insert_single(haystack: list[int], needle: list[int], depth: float) -> list[int]:

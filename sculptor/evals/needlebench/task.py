@@ -1,8 +1,9 @@
 """NeedleBench as a task: cells of a suite, prompts from draws, scores from replies.
 
 A suite's repetitions are the original's counters; another run seed takes the counters after them,
-so that seed 0 is the benchmark itself. Samples walk through the cells in wide steps: the first of
-a run already cover the lengths and depths.
+so that seed 0 is the benchmark itself. Seeds repeat after 1,000, because a counter costs all the
+shuffles below it. Samples walk through the cells in wide steps: the first of a run already cover
+the lengths and depths.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -55,6 +56,7 @@ from sculptor.evals.types import (
     user_message,
 )
 
+SEEDS = 1000
 Scorer = Callable[..., Score]
 _TEXTS = {
     ("v1", SINGLE): "single",
@@ -107,7 +109,7 @@ class NeedleBench:
         size = len(self.cells)
         repetition, place = divmod(index, size)
         cell = self.cells[place * _stride(size) % size]
-        counter = seed * self.repetitions + repetition
+        counter = seed % SEEDS * self.repetitions + repetition
         return {**cell, "counter": counter, "seed": seed, "index": index}
 
     def sample(self, draw: Object) -> Sample:

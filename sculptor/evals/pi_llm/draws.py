@@ -40,7 +40,7 @@ class _Usage:
     """How often keys and values were drawn; tracked and untracked draws count apart."""
 
     keys: dict[str, int] = field(default_factory=dict)
-    items: dict[Pair, int] = field(default_factory=dict)
+    items: dict[str, dict[str, int]] = field(default_factory=dict)
 
 
 def sessions(options: Options, vocabulary: Vocabulary, *, seed: int) -> Iterator[Session]:
@@ -126,10 +126,15 @@ def _check_size(options: Options, vocabulary: Vocabulary) -> None:
         )
 
 
-def _weights(counts: Sequence[int], options: Options) -> NDArray[np.float64] | None:
+def _weights(
+    names: Sequence[str], counts: Mapping[str, int], options: Options
+) -> NDArray[np.float64] | None:
+    """Return normalized weights 1 / (count + 1), or ``None`` where all are to be alike."""
     if not options.balanced_sample:
         return None
-    weights = [1.0 / (count + 1) for count in counts]
+    if not counts:
+        return np.ones(len(names)) / float(len(names))
+    weights = [1.0 / (counts.get(name, 0) + 1) for name in names]
     return np.array(weights) / sum(weights)
 
 
@@ -143,7 +148,7 @@ def _draw_keys(
     keys = list(vocabulary)
     if not keys:
         return ()
-    weights = _weights([used.keys.get(key, 0) for key in keys], options)
+    weights = _weights(keys, used.keys, options)
     chosen = numbers.choice(keys, size=min(count, len(keys)), replace=False, p=weights).tolist()
     for key in chosen:
         used.keys[key] = used.keys.get(key, 0) + 1
@@ -178,13 +183,14 @@ def _draw_items(
     count: int,
     used: _Usage,
 ) -> list[str]:
-    weights = _weights([used.items.get((key, value), 0) for value in values], options)
+    counts = used.items.setdefault(key, {})
+    weights = _weights(values, counts, options)
     picked: list[int] = numbers.choice(
         range(len(values)), size=count, replace=options.sample_replacement, p=weights
     ).tolist()
     items = [values[index] for index in picked]
     for item in items:
-        used.items[key, item] = used.items.get((key, item), 0) + 1
+        counts[item] = counts.get(item, 0) + 1
     return items
 
 

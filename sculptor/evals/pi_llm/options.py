@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from sculptor.evals.fields import Fields
 from sculptor.evals.types import EvalError, Json
 
+_MANY = 100_000
 UPDATE_STYLES = ("colon", "hyphen", "equal", "wordy")
 ANSWER_FORMATS = ("verbal", "dict")
 OUTPUT_FORMATS = ("redundant", "redundantIntegrity", "succinct")
@@ -60,13 +61,13 @@ class Options:
         """Read the options out of a draw."""
         answer, extra = _response_format(fields)
         length, style = _lengthen_item(fields)
-        tracked = fields.number("n_tracked_keys", "tracked_count", "n_keys", default=46)
-        updates = fields.number("n_tracked_updates", "n_updates", default=4)
+        tracked = fields.number("n_tracked_keys", "tracked_count", "n_keys", default=46, most=_MANY)
+        updates = fields.number("n_tracked_updates", "n_updates", default=4, most=_MANY)
         return cls(
             n_tracked_keys=tracked,
             n_untracked_keys=_untracked(fields, tracked),
             n_tracked_updates=updates,
-            n_untracked_updates=fields.number("n_untracked_updates", default=0),
+            n_untracked_updates=fields.number("n_untracked_updates", default=0, most=_MANY),
             random_update=fields.flag("random_update", "randomize", "random_order", default=True),
             balanced_sample=fields.flag("balanced_sample", default=True),
             sample_replacement=fields.flag("sample_replacement", default=False),
@@ -112,14 +113,16 @@ def _lengthen_item(fields: Fields) -> tuple[int, str]:
     joined = fields.text("lengthen_item", default="deprecated")
     if joined != "deprecated":
         rounds, _, style = joined.partition("_")
-        return Fields({"lengthen_item": rounds}).number("lengthen_item"), style or "none"
-    length = fields.number("len_item", "value_length", "rounds", "n_rounds", default=1)
+        return Fields({"lengthen_item": rounds}).number(
+            "lengthen_item", most=_MANY
+        ), style or "none"
+    length = fields.number("len_item", "value_length", "rounds", "n_rounds", default=1, most=_MANY)
     return length, fields.text("len_item_style", "value_style", "concat_style", default="none")
 
 
 def _untracked(fields: Fields, tracked: int) -> int:
-    total = fields.number("n_total_keys", default=0)
-    untracked = fields.number("n_untracked_keys", default=0)
+    total = fields.number("n_total_keys", default=0, most=_MANY)
+    untracked = fields.number("n_untracked_keys", default=0, most=_MANY)
     if total and not untracked:
         if total < tracked:
             raise EvalError(f"n_total_keys ({total}) is less than n_tracked_keys ({tracked}).")

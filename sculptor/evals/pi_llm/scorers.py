@@ -58,8 +58,10 @@ def score_original(reply: str, truth: Mapping[str, Json], *, params: Object) -> 
         answers = _read_dictionary(reply)
     else:
         answers = read_original(reply, probe=probe)
-    if answers is None or not truth:
-        return Score(value=None if answers != {} else 0.0, detail={"answered": answers is not None})
+    if answers is None:
+        return Score(value=None, detail={"answered": False})
+    if not truth:
+        return Score(value=None if answers else 0.0, detail={"answered": True})
     right = sum(
         key in answers and answers[key].strip().lower() == str(value).strip().lower()
         for key, value in truth.items()

@@ -118,7 +118,7 @@ class PiLlm:
         return self._session(
             options,
             seed=fields.number("seed"),
-            session=fields.number("session", "counter", "repetition", default=0),
+            session=fields.number("session", "counter", "repetition", default=0, most=100_000),
             dictionary=fields.text("dictionary", "source_dict_path", default=DICTIONARY),
         )
 
