@@ -63,7 +63,7 @@ def render_message(
         if part.text_path is None:
             continue
         inside = [leaf for leaf in leaves if leaf.part == index]
-        runs = list(_stretches(part, inside, counter, inline=inline))
+        runs = list(stretches_of(part, inside, counter, inline=inline))
         stretches += [(run.name, run.tokens) for run in runs]
         if (altered and inside) or (forged and markers.looks_like_marker(part.text)):
             text = "".join(_escaped(runs) if escape else (run.text for run in runs))
@@ -108,9 +108,10 @@ def common_tokens(before: Rendered, after: Rendered) -> int:
     return same
 
 
-def _stretches(
+def stretches_of(
     part: Part, leaves: Sequence[Fragment], counter: TokenCounter, *, inline: bool
 ) -> Iterator[Stretch]:
+    """Yield a part's shown text: each leaf fragment, and each gap that is not empty, in order."""
     at = 0
     for leaf in leaves:
         if leaf.start > at:
