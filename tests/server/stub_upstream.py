@@ -1,0 +1,121 @@
+"""A well-behaved upstream on localhost whose answers a test writes down.
+
+Each answer is a function of the request's parsed body that returns an assistant message; it is sent
+streamed or whole, as the request asks. Every request is kept, bytes and headers.
+"""
+
+import asyncio
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+from aiohttp import web
+
+Message = dict[str, Any]
+Answer = Callable[[dict[str, Any]], Message]
+
+
+def say(text: str) -> Answer:
+    return lambda _: {"role": "assistant", "content": text}
+
+
+def call(*calls: tuple[str, dict[str, Any]], text: str | None = None) -> Answer:
+    def answer(_: dict[str, Any]) -> Message:
+        made = [
+            {
+                "id": f"up_{index}",
+                "type": "function",
+                "function": {"name": name, "arguments": orjson.dumps(arguments).decode()},
+            }
+            for index, (name, arguments) in enumerate(calls)
+        ]
+        return {"role": "assistant", "content": text, "tool_calls": made}
+
+    return answer
+
+
+@dataclass
+class Seen:
+    body: bytes
+    headers: dict[str, str]
+
+    @property
+    def value(self) -> dict[str, Any]:
+        return orjson.loads(self.body)
+
+
+@dataclass
+class StubUpstream:
+    answers: list[Answer] = field(default_factory=list)
+    seen: list[Seen] = field(default_factory=list)
+    url: str = ""
+
+    def __enter__(self) -> "StubUpstream":
+        self._loop = asyncio.new_event_loop()
+        ready = threading.Event()
+        self._thread = threading.Thread(target=self._run, args=(ready,), daemon=True)
+        self._thread.start()
+        ready.wait()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._loop.call_soon_threadsafe(self._stop.set)
+        self._thread.join()
+        self._loop.close()
+
+    def _run(self, ready: threading.Event) -> None:
+        asyncio.set_event_loop(self._loop)
+        self._loop.run_until_complete(self._serve(ready))
+
+    async def _serve(self, ready: threading.Event) -> None:
+        self._stop = asyncio.Event()
+        app = web.Application(client_max_size=256 * 1024 * 1024)
+        app.router.add_post("/v1/chat/completions", self._chat)
+        app.router.add_route("*", "/v1/{rest:.*}", self._other)
+        runner = web.AppRunner(app)
+        await runner.setup()
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        self.url = f"http://127.0.0.1:{runner.addresses[0][1]}/v1"
+        ready.set()
+        await self._stop.wait()
+        await runner.cleanup()
+
+    async def _other(self, request: web.Request) -> web.Response:
+        body = await request.read()
+        self.seen.append(Seen(body, {k.lower(): v for k, v in request.headers.items()}))
+        return web.json_response({"path": request.path_qs, "size": len(body)})
+
+    async def _chat(self, request: web.Request) -> web.StreamResponse:
+        body = await request.read()
+        self.seen.append(Seen(body, {k.lower(): v for k, v in request.headers.items()}))
+        value = orjson.loads(body)
+        message = self.answers.pop(0)(value) if self.answers else say("out of answers")(value)
+        usage = {"prompt_tokens": len(body) // 4, "completion_tokens": 7, "total_tokens": 0}
+        reason = "tool_calls" if message.get("tool_calls") else "stop"
+        head = {"id": "up-1", "created": 1, "model": "stub-2026"}
+        if not value.get("stream"):
+            choice = {"index": 0, "message": message, "finish_reason": reason, "logprobs": None}
+            return web.json_response(
+                {**head, "object": "chat.completion", "choices": [choice], "usage": usage}
+            )
+        response = web.StreamResponse(headers={"content-type": "text/event-stream"})
+        await response.prepare(request)
+        deltas: list[dict[str, Any]] = [{"role": "assistant", "content": ""}]
+        text = message.get("content") or ""
+        deltas += [{"content": text[i : i + 5]} for i in range(0, len(text), 5)]
+        for index, item in enumerate(message.get("tool_calls") or []):
+            deltas.append({"tool_calls": [{"index": index, **item}]})
+        head["object"] = "chat.completion.chunk"
+        for delta in deltas:
+            chunk = {**head, "choices": [{"index": 0, "delta": delta, "finish_reason": None}]}
+            await response.write(b"data: " + orjson.dumps(chunk) + b"\n\n")
+        last = {**head, "choices": [{"index": 0, "delta": {}, "finish_reason": reason}]}
+        await response.write(b"data: " + orjson.dumps(last) + b"\n\n")
+        if (value.get("stream_options") or {}).get("include_usage"):
+            tail = {**head, "choices": [], "usage": usage}
+            await response.write(b"data: " + orjson.dumps(tail) + b"\n\n")
+        await response.write(b"data: [DONE]\n\n")
+        return response
