@@ -127,8 +127,19 @@ def tail_start(text: str, tokens: int, counter: "TokenCounter") -> int:
         return len(text)
     target = _last_tokens(text, tokens, counter)
     lowest = max(0, 2 * target - len(text))
-    fallback = _gap_before(text, target, lowest) if lowest else 0
-    return max(_naturals(text, lowest, target), default=fallback)
+    if not lowest:
+        return max(_naturals(text, 0, target), default=0)
+    return boundary_before(text, target, lowest=lowest)
+
+
+def boundary_before(text: str, index: int, *, lowest: int, floor: int = 0) -> int:
+    """Return the last natural boundary from ``lowest`` to ``index``, else the last word's border.
+
+    Where a single word or grapheme fills all that, the grapheme border before ``index`` (which may
+    lie below ``lowest``) is returned. ``floor`` is a border known to lie at or before ``lowest``.
+    """
+    natural = max(_naturals(text, lowest, index, floor=floor), default=None)
+    return _gap_before(text, index, lowest, floor=floor) if natural is None else natural
 
 
 def _last_tokens(text: str, tokens: int, counter: "TokenCounter") -> int:
@@ -215,9 +226,9 @@ def _gaps(text: str, target: int, low: int, high: int, *, floor: int) -> list[in
     ]
 
 
-def _gap_before(text: str, target: int, low: int) -> int:
-    gaps = [at for at in _gaps(text, target, low, target, floor=0) if at <= target]
-    return max(gaps) if gaps else snap(text, target, up=False)
+def _gap_before(text: str, target: int, low: int, *, floor: int) -> int:
+    gaps = _gaps(text, target, low, target, floor=floor)
+    return max(gaps) if gaps else snap(text, target, up=False, floor=floor)
 
 
 def _may_join(left: str, right: str) -> bool:

@@ -176,7 +176,7 @@ def _from_json(reply: str, ids: Sequence[str]) -> dict[str, str] | None:
         return None
     try:
         value = json.loads(reply[start : end + 1])
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return {name: value[name] for name in ids if isinstance(value.get(name), str)}
 
