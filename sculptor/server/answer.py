@@ -18,6 +18,9 @@ from sculptor.server.circuit import Circuit
 from sculptor.server.headers import RawHeaders, relay_headers
 from sculptor.server.sse import EventDecoder
 
+_LAST_FRAME = b"[DONE]"
+_END_GRACE_S = 1.0
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UpstreamTimeouts:
@@ -38,6 +41,7 @@ class UpstreamResponse:
         "_deadline",
         "_decoder",
         "_is_begun",
+        "_is_done",
         "_limit",
         "_loop",
         "_raw",
@@ -64,6 +68,7 @@ class UpstreamResponse:
         self._timeouts = timeouts
         self._deadline = started + timeouts.total_s
         self._is_begun = False
+        self._is_done = False
         self._waiting_since: float | None = started
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
@@ -129,6 +134,7 @@ class UpstreamResponse:
             frames = decoder.feed(data)
             if frames:
                 self._note_content()
+                self._is_done = frames[-1] == _LAST_FRAME
                 return frames
             if decoder.is_inside_frame:
                 self._note_content()
@@ -136,11 +142,18 @@ class UpstreamResponse:
         return decoder.close()
 
     def close(self) -> None:
-        """Give the connection back, or drop it where the answer was not read to its end."""
+        """Give the connection back, or drop it where the answer was not read to its end.
+
+        After ``[DONE]`` only the end itself is missing: it gets a moment, and nobody waits for it.
+        """
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        self._raw.close()
+        if self._is_done and not self._content.is_eof():
+            drop = self._loop.call_later(_END_GRACE_S, self._raw.close)
+            self._content.on_eof(drop.cancel)
+        else:
+            self._raw.close()
 
     def _note_content(self) -> None:
         self._is_begun = True

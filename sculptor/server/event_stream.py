@@ -87,8 +87,7 @@ class EventStream:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
+        self._stop_timer()
         if self._aside is not None:
             self._aside.cancel()
 
@@ -104,6 +103,7 @@ class EventStream:
         if self._aside is not None:
             await self._aside
         await self._write(frames, more=False)
+        self._stop_timer()  # what the work does from here on takes as long as it likes
 
     async def _write(self, frames: bytes, *, more: bool) -> None:
         self._writing_since = self._loop.time()
@@ -121,6 +121,11 @@ class EventStream:
         self._last = self._loop.time()
         self._writing_since = None
 
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
     def _tick(self) -> None:
         now = self._loop.time()
         times = self._settings
@@ -129,6 +134,7 @@ class EventStream:
             if now >= due:
                 self._abort(ClientLeft(f"The client took nothing for {times.stuck_after_s:g} s."))
                 return
+            due = min(due, now + (times.keep_alive_s or times.stuck_after_s))
         elif not self.is_begun:
             due = self._send_aside(self._keep_alive if times.keep_alive_s else b"")
         elif not times.keep_alive_s:

@@ -109,6 +109,35 @@ def test_without_life_signs_only_the_head_comes() -> None:
     assert b"keep-alive\n" not in answer
 
 
+def test_nothing_follows_the_end() -> None:
+    async def work(stream: EventStream) -> None:
+        await stream.end(b"data: a\n\n")
+        await asyncio.sleep(0.15)
+
+    assert payloads(fetch(work)) == [b"a"]
+    assert b"keep-alive\n" not in fetch(work)
+
+
+def test_leaving_early_takes_the_life_sign_along() -> None:
+    ended: list[bool] = []
+
+    async def send(message: Message) -> None:
+        try:
+            await asyncio.sleep(5)
+        except asyncio.CancelledError:
+            ended.append(True)
+            raise
+
+    async def check() -> None:
+        settings = StreamSettings(head_after_s=0.01)
+        async with EventStream(send, headers=[], abort=lambda _: None, settings=settings):
+            await asyncio.sleep(0.03)
+        await asyncio.sleep(0)
+        assert ended == [True]
+
+    asyncio.run(check())
+
+
 def test_an_error_in_time_leaves_the_head_unsent() -> None:
     sent: list[Message] = []
 
@@ -162,14 +191,15 @@ def test_a_client_that_leaves_ends_the_stream() -> None:
 
 
 def test_work_and_life_signs_never_send_at_once() -> None:
-    sending = 0
+    sending = signs = 0
 
     async def send(message: Message) -> None:
-        nonlocal sending
+        nonlocal sending, signs
         assert sending == 0
         sending += 1
         await asyncio.sleep(0.004)
         sending -= 1
+        signs += message.get("body") == b": keep-alive\n\n"
 
     async def check() -> None:
         settings = StreamSettings(head_after_s=0.01, keep_alive_s=0.003)
@@ -177,7 +207,9 @@ def test_work_and_life_signs_never_send_at_once() -> None:
             for pause in range(30):
                 await asyncio.sleep(pause % 7 / 1000)
                 await stream.write(b"data: x\n\n")
+            await asyncio.sleep(0.005)  # a life sign is on its way
             await stream.end()
+        assert signs > 1
 
     def failed(error: Exception) -> None:
         raise error

@@ -25,6 +25,7 @@ from sculptor.server.upstream import Upstream, UpstreamSettings
 from .hostile import (
     BAD_ANSWERS,
     BROKEN_STREAMS,
+    STOP,
     TEXT,
     TEXT_MANNERS,
     TEXT_SAID,
@@ -222,6 +223,32 @@ def test_a_long_wait_is_left_to_the_client() -> None:
                 "retry-after": "31",
                 "x-ratelimit-limit-requests": "5",
             }
+
+    asyncio.run(check())
+
+
+def test_a_stream_that_said_done_keeps_its_connection() -> None:
+    async def end_later(exchange: Exchange) -> None:
+        await stream(*TEXT, STOP, end=False)(exchange)
+        await asyncio.sleep(0.02)
+        await exchange.send_end()
+
+    async def end_never(exchange: Exchange) -> None:
+        await stream(*TEXT, STOP, end=False)(exchange)
+        await exchange.hang()
+
+    async def read_to_done(upstream: Upstream) -> None:
+        with await ask(upstream) as response:
+            while (await response.next_frames())[-1] != b"[DONE]":
+                pass
+
+    async def check() -> None:
+        async with serve(end_later, end_never) as (server, upstream):
+            await read_to_done(upstream)
+            await asyncio.sleep(0.05)
+            await read_to_done(upstream)
+            assert server.connections == 1
+            await asyncio.wait_for(server.exchanges[1].dropped.wait(), 3)
 
     asyncio.run(check())
 
