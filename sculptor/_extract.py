@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from sculptor.tokens import TokenCounter
 
 _UNIT = re.compile(r"[^\n\r.!?。！？]*+(?:[.!?](?!\s)[^\n\r.!?。！？]*+)*+[.!?。！？]*+[\"'”’」)]*")
+# A line end within a sentence: lower case before it and after it.
+_WRAP = re.compile(r"(?<=[a-z,’'\"]) ?\r?\n(?=[a-z(\"])")
 _CODE_WORD = re.compile(r"\w*[\d_]\w*|\w+\(\)|[A-Z]{2,}")
 _CUE = re.compile(
     r"\b(?:must|never|always|decid|conclu|result|because|error|fail|fix|todo|action|deadline)"
@@ -100,7 +102,7 @@ def _weight(sentence: str, words: Sequence[str], seen: Counter[str], wanted: set
 
 
 def _sentences(text: str) -> Iterator[str]:
-    for found in _UNIT.finditer(text):
+    for found in _UNIT.finditer(_WRAP.sub(" ", text)):
         sentence = found.group().strip()
         if sentence and len(sentence) <= _MAX_UNIT_CHARS:
             yield sentence
