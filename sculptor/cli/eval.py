@@ -152,5 +152,10 @@ def _lines(source: str) -> Iterator[str]:
 
 
 def _print(value: object) -> None:
-    sys.stdout.buffer.write(json.dumps(value, ensure_ascii=False).encode("utf-8") + b"\n")
+    """Print one line of JSON in UTF-8; half a surrogate pair, which has none, as an escape."""
+    try:
+        line = json.dumps(value, ensure_ascii=False).encode("utf-8")
+    except UnicodeEncodeError:
+        line = json.dumps(value).encode("ascii")
+    sys.stdout.buffer.write(line + b"\n")
     sys.stdout.buffer.flush()

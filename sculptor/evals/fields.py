@@ -117,7 +117,7 @@ def sample_id(fields: Fields, name: str, text: str) -> str:
         return fields.text("id")
     if fields.has("seed") and fields.has("index"):
         return f"{name}/{fields.number('seed')}/{fields.number('index')}"
-    return f"{name}/{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+    return f"{name}/{hashlib.sha256(text.encode(errors='surrogatepass')).hexdigest()[:12]}"
 
 
 def _whole(value: Json) -> int | None:

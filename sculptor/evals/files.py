@@ -72,7 +72,9 @@ class DataFiles:
 
 def _is_plain(name: str) -> bool:
     """Say whether this is the name of a file, not a path and nothing a file system refuses."""
-    return name == Path(name).name and "\0" not in name and len(name.encode()) <= 255
+    return (
+        name == Path(name).name and "\0" not in name and len(name.encode(errors="replace")) <= 255
+    )
 
 
 @lru_cache(maxsize=32)

@@ -30,6 +30,13 @@ def test_prompt_from_stdin_and_file(tmp_path: Path) -> None:
     assert [json.loads(line) for line in lines] == [messages, messages]
 
 
+def test_half_a_surrogate_pair_is_printed_as_an_escape() -> None:
+    draw = {"tracked_keys": ["a", "b"], "pairs": [["a", "\ud800"], ["b", "y"]]}
+    done = runner.invoke(app, ["prompt", "pi-llm", "--draw", "-"], input=json.dumps(draw))
+    assert done.exit_code == 0
+    assert "a: \ud800; " in json.loads(done.stdout)[0]["content"]
+
+
 def test_draws_printed_here_are_read_here() -> None:
     drawn = runner.invoke(app, ["draw", "needlebench-v2-atc", "--index", "5", "--seed", "1"])
     prompt = runner.invoke(app, ["prompt", "needlebench", "--draw", "-"], input=drawn.stdout)

@@ -110,6 +110,24 @@ def test_draws_in_other_hands_names(draw: Object) -> None:
     assert text(draw) == text(MRS)
 
 
+def test_records_can_be_spelled_out() -> None:
+    record = {
+        "needle": "The tower of Ilm is blue.",
+        "arg1": "Ilm",
+        "arg2": "blue",
+        "retrieval_question": "Which colour? Please answer in the format 'It is ________.'",
+    }
+    task = find_task("needlebench")
+    single = task.sample({**MRS, "task": "single", "needles": [record]})
+    assert single.reference == "\nThe tower of Ilm is blue.\n*blue"
+    both = [record, {**record, "arg1": "Osk", "arg2": "red"}]
+    draw = {**MRS, "task": "multi-retrieval", "depth": None, "depths": [0, 50], "needles": both}
+    assert task.sample(draw).reference in ("blue*red#0*50", "red*blue#0*50")
+    assert text({**MRS, "num_needles": None, "needles": 3}) == text(MRS)
+    with pytest.raises(EvalError, match="arg1"):
+        task.sample({**MRS, "task": "single", "needles": [{"needle": "x"}]})
+
+
 def test_the_tasks_name_stands_in_for_what_the_draw_leaves_out() -> None:
     bare = {k: v for k, v in MRS.items() if k not in ("version", "task")}
     assert text(bare, "needlebench_v2_mrs") == text(MRS)

@@ -54,6 +54,7 @@ class Case:
     question_type: int = 0
     variant: str = ""
     allow_short: bool = False
+    records: tuple[Mapping[str, str], ...] = ()
 
 
 def read_case(draw: Fields, files: DataFiles, *, version: str = "", kind: str = "") -> Case:
@@ -76,9 +77,8 @@ def read_case(draw: Fields, files: DataFiles, *, version: str = "", kind: str = 
             "buffer",
             default=default_buffer(version, kind, language, suite, length),
         ),
-        num_needles=draw.number(
-            "num_needles", "n_needles", "needle_count", default=2, least=1, most=100_000
-        ),
+        num_needles=_num_needles(draw),
+        records=_records(draw),
         diff=_percent(draw.text("diff", default="10")),
         at_start=_at_start(draw),
         guide=draw.flag("guide", default=version == "v1"),
@@ -183,6 +183,22 @@ def _haystack(draw: Fields, files: DataFiles, language: str, length: int) -> str
     if len(names) != 1:
         raise EvalError("A draw is one prompt; name the one haystack file it is made from.")
     return names[0].rsplit("/", 1)[-1]
+
+
+def _num_needles(draw: Fields) -> int:
+    names = ["num_needles", "n_needles", "needle_count"]
+    if isinstance(draw.find("needles"), int):
+        names.append("needles")
+    return draw.number(*names, default=2, least=1, most=100_000)
+
+
+def _records(draw: Fields) -> tuple[Mapping[str, str], ...]:
+    """Return the needle records a draw spells out instead of naming a file to choose from."""
+    found = draw.find("needles", "records")
+    listed = found if isinstance(found, list | tuple) else [found]
+    records = [Fields(item, what="needle") for item in listed if isinstance(item, Mapping)]
+    names = ("needle", "arg1", "arg2", "retrieval_question")
+    return tuple({name: record.text(name) for name in names} for record in records)
 
 
 def _depths(draw: Fields, kind: str) -> tuple[float, ...]:

@@ -78,13 +78,12 @@ def parallel_needles(
     records: Sequence[Mapping[str, str]],
     *,
     language: str,
-    counter: int | None,
+    counter: int,
     depths: Sequence[float],
 ) -> Needles:
     """Order the records with the repetition's seed and ask for all of them at once."""
     ordered = list(records)
-    if counter is not None:
-        random.Random(counter).shuffle(ordered)
+    random.Random(counter).shuffle(ordered)
     stop, end = ("？", "。") if language == "Chinese" else ("?", ".")
     questions = "、".join(record["retrieval_question"].split(stop)[0] + stop for record in ordered)
     forms = "、".join(_answer_form(record).split(end)[0] for record in ordered)

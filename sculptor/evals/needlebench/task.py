@@ -44,6 +44,7 @@ from sculptor.evals.needlebench.needles import (
     choose_parallel,
     choose_single,
     parallel_needles,
+    single_needle,
 )
 from sculptor.evals.needlebench.wording import fill, wording
 from sculptor.evals.types import (
@@ -189,10 +190,12 @@ class NeedleBench:
 
     def _needles(self, case: Case) -> Needles:
         name, language, counter = case.needle_file, case.language, case.counter
+        if case.kind == SINGLE and case.records:
+            return single_needle(case.records[0])
         if case.kind == SINGLE:
             return choose_single(self.files.text(name), language=language, counter=counter)
         if case.kind == RETRIEVAL:
-            records = choose_parallel(
+            records: Sequence[Mapping[str, str]] = case.records or choose_parallel(
                 self.files.text(name), language=language, count=len(case.depths), seed=case.seed
             )
             return parallel_needles(records, language=language, counter=counter, depths=case.depths)
