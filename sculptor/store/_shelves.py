@@ -1,7 +1,7 @@
 """What the memory store holds: for each tenant a shelf, and on it one for each session."""
 
 from bisect import insort
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field, replace
 from itertools import islice
 
@@ -99,8 +99,11 @@ class TenantShelf:
         """Return a session's shelf; where there is none, an empty one that is not kept."""
         return self.sessions.get(session) or SessionShelf()
 
-    def put(self, record: Record) -> None:
-        """Take in one record; what is there already stays as it is."""
+    def put(self, record: Record) -> Collection[MessageHash]:
+        """Take in one record; what is there already stays as it is.
+
+        Returns the messages that nobody uses any more.
+        """
         match record:
             case StoredMessage():
                 self.messages.setdefault(record.hash, record.wire)
@@ -110,7 +113,7 @@ class TenantShelf:
             case CallId():
                 self.calls.setdefault(record.id, record)
             case DeleteSession():
-                self._delete(record.id)
+                return self._delete(record.id)
             case Session():
                 shelf = self._ensure(record.id)
                 held = shelf.session or record
@@ -129,6 +132,7 @@ class TenantShelf:
                 self._ensure(record.session).hits.setdefault(record.hit.id, record.hit)
             case UsageRow():
                 self._ensure(record.session).usage.append(record)
+        return ()
 
     def _ensure(self, session: SessionId) -> SessionShelf:
         return self.sessions.setdefault(session, SessionShelf())
@@ -154,19 +158,19 @@ class TenantShelf:
         for wire in step.messages:
             self._use(step.session, wire_hash(wire))
 
-    def _delete(self, session: SessionId) -> None:
-        gone = self.sessions.pop(session, None)
-        if gone is None:
-            gone = SessionShelf()
-        for message in gone.messages:
-            self.uses[message].discard(session)
-            if not self.uses[message]:
-                del self.uses[message]
-                self.messages.pop(message, None)
-                self.counts.pop(message, None)
+    def _delete(self, session: SessionId) -> Collection[MessageHash]:
+        gone = self.sessions.pop(session, None) or SessionShelf()
+        orphans = [name for name in gone.messages if self.uses[name] == {session}]
+        for name in gone.messages:
+            self.uses[name].discard(session)
+        for name in orphans:
+            del self.uses[name]
+            self.messages.pop(name, None)
+            self.counts.pop(name, None)
         for node in gone.nodes.values():
             self.chains.remove(node.chain, session)
         self.calls = {name: call for name, call in self.calls.items() if call.session != session}
+        return orphans
 
 
 def _put_lane(shelf: SessionShelf, lane: Lane, *, moves: bool) -> None:

@@ -9,8 +9,8 @@ from collections.abc import Iterable, Sequence
 
 import orjson
 
-from sculptor.errors import StoreCorrupt
-from sculptor.messages import MessageHash
+from sculptor.errors import InvalidMessage, StoreCorrupt
+from sculptor.messages import MessageHash, parse_message
 from sculptor.operations import Operation, operation_from_json, operation_to_json
 
 _LENGTH = struct.Struct(">I")
@@ -72,3 +72,12 @@ def load_operation(body: bytes | None) -> Operation:
         return operation_from_json(orjson.loads(body))
     except (KeyError, TypeError, ValueError) as error:
         raise StoreCorrupt(f"an operation cannot be read ({error})") from error
+
+
+def searchable_texts(wire: bytes) -> list[str]:
+    """Return the texts of a message's parts, empty where one has none to search in."""
+    try:
+        parts = parse_message(wire).parts
+    except (InvalidMessage, ValueError):
+        return []
+    return [part.text if part.text_path is not None else "" for part in parts]

@@ -4,6 +4,7 @@ A write list is looked through for a late MoveHead before any of it is written, 
 written whole or not at all; its future is done when ``write`` returns.
 """
 
+import sqlite3
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
@@ -16,8 +17,9 @@ from sculptor.operations import Operation, VersionId
 from sculptor.state import State
 from sculptor.store._shelves import SessionShelf, TenantShelf
 from sculptor.store.checkpoints import load_state
-from sculptor.store.codec import dump_operation, pack
-from sculptor.store.protocol import NEWEST_PER_CHAIN, Totals
+from sculptor.store.codec import dump_operation, pack, searchable_texts
+from sculptor.store.protocol import NEWEST_PER_CHAIN, RankedHit, Totals
+from sculptor.store.ranked import RankedIndex
 from sculptor.store.records import (
     ROOT,
     CallId,
@@ -45,6 +47,7 @@ class MemoryStore:
         self._tenants: dict[TenantId, TenantShelf] = {}
         self._guard = threading.RLock()
         self._closed = False
+        self._index: RankedIndex | None = None
 
     # Writing
 
@@ -58,7 +61,9 @@ class MemoryStore:
                 self._refuse_late_heads(records)
                 for record in records:
                     owner = record.lane if isinstance(record, MoveHead) else record
-                    self._tenants.setdefault(owner.tenant, TenantShelf()).put(record)
+                    orphans = self._tenants.setdefault(owner.tenant, TenantShelf()).put(record)
+                    if orphans and self._index is not None:
+                        self._index.remove(owner.tenant, orphans)
             except StoreError as error:
                 future.set_exception(error)
             else:
@@ -67,7 +72,10 @@ class MemoryStore:
 
     def close(self) -> None:
         """Refuse all further writes; again is no error."""
-        self._closed = True
+        with self._guard:
+            self._closed = True
+            if self._index is not None:
+                self._ranking.close()
 
     # Sessions and lanes
 
@@ -222,6 +230,18 @@ class MemoryStore:
         with self._guard:
             return list(self._shelf(tenant, session).usage)
 
+    # Ranked search
+
+    def ranked(
+        self, tenant: TenantId, hashes: Sequence[MessageHash], query: str, *, limit: int = 50
+    ) -> list[RankedHit]:
+        """Return the best passages of these messages for a query; see ``Store.ranked``."""
+        with self._guard:
+            index = self._ensure_index()
+            wires = self.wires(tenant, hashes)
+            index.ensure(tenant, list(wires), lambda name: searchable_texts(wires[name]))
+            return index.search(tenant, query, hashes=wires, limit=limit)
+
     # Health
 
     def verify(self) -> list[str]:
@@ -230,6 +250,17 @@ class MemoryStore:
             return verify(_Rows(self._tenants))
 
     # Inside
+
+    def _ensure_index(self) -> RankedIndex:
+        if self._closed:
+            raise StoreError("The store is closed.")
+        if self._index is None:
+            self._ranking = sqlite3.connect(
+                ":memory:", isolation_level=None, check_same_thread=False
+            )
+            self._index = RankedIndex(self._ranking)
+            self._index.create()
+        return self._index
 
     def _tenant(self, tenant: TenantId) -> TenantShelf:
         return self._tenants.get(tenant) or TenantShelf()

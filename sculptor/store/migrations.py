@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable
 
 from sculptor.errors import StoreError
+from sculptor.store import ranked
 
 APPLICATION_ID = 0x53434C50
 """Marks the file as ours: the letters SCLP."""
@@ -87,7 +88,12 @@ def m001_initial(connection: sqlite3.Connection) -> None:
         connection.execute(statement)
 
 
-MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (m001_initial,)
+def m002_ranked(connection: sqlite3.Connection) -> None:
+    """Make the tables of ranked search."""
+    ranked.RankedIndex(connection).create()
+
+
+MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (m001_initial, m002_ranked)
 
 
 def migrate(connection: sqlite3.Connection) -> None:

@@ -12,6 +12,8 @@ import sqlite3
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,10 +24,11 @@ from sculptor.operations import FIRST_VERSION, Operation, VersionId
 from sculptor.state import State
 from sculptor.store import queries
 from sculptor.store.checkpoints import load_state
-from sculptor.store.codec import load_operation
+from sculptor.store.codec import load_operation, searchable_texts
 from sculptor.store.locking import FileLock
 from sculptor.store.migrations import migrate
-from sculptor.store.protocol import NEWEST_PER_CHAIN, Totals
+from sculptor.store.protocol import NEWEST_PER_CHAIN, RankedHit, Totals
+from sculptor.store.ranked import RankedIndex
 from sculptor.store.records import (
     ROOT,
     CallId,
@@ -47,6 +50,7 @@ Durability = Literal["process", "power"]
 
 _SYNCHRONOUS: dict[Durability, str] = {"process": "NORMAL", "power": "FULL"}
 _BUSY_MS = 5_000
+_INDEXED = 32
 _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 
 
@@ -69,6 +73,7 @@ class SqliteStore:
             writing = _prepared(self.file, durability)
             self._reading = _connected(self.file)
             self._reading.execute("PRAGMA query_only = ON")
+            self._index = RankedIndex(self._reading)
         except (sqlite3.Error, StoreError) as error:
             self._lock.release()
             raise _open_error(self.file, error) from error
@@ -238,6 +243,26 @@ class SqliteStore:
         rows = self._rows(queries.USAGE, (tenant, session))
         return [queries.usage_of(tenant, session, row) for row in rows]
 
+    # Ranked search
+
+    def ranked(
+        self, tenant: TenantId, hashes: Sequence[MessageHash], query: str, *, limit: int = 50
+    ) -> list[RankedHit]:
+        """Return the best passages of these messages for a query; see ``Store.ranked``.
+
+        Messages that were never searched are indexed first, by the writer, some at a time.
+        """
+        with self._guard, _told():
+            missing = self._index.missing(tenant, hashes)
+        pending = [
+            self._writer.submit(partial(_fill, tenant=tenant, hashes=missing[at : at + _INDEXED]))
+            for at in range(0, len(missing), _INDEXED)
+        ]
+        for done in pending:
+            done.result()
+        with self._guard, _told():
+            return self._index.search(tenant, query, hashes=hashes, limit=limit)
+
     # Health
 
     def verify(self) -> list[str]:
@@ -251,11 +276,8 @@ class SqliteStore:
     # Inside
 
     def _rows(self, query: str, values: Sequence[Any] | Mapping[str, Any]) -> list[queries.Row]:
-        try:
-            with self._guard:
-                return self._reading.execute(query, values).fetchall()
-        except sqlite3.Error as error:
-            raise _read_error(error) from error
+        with self._guard, _told():
+            return self._reading.execute(query, values).fetchall()
 
     def _walk(
         self,
@@ -343,9 +365,23 @@ def _open_error(path: Path, error: Exception) -> StoreError:
     return StoreError(f"{path} cannot be opened ({error}). {advice(error)}")
 
 
-def _read_error(error: sqlite3.Error) -> StoreError:
-    if "closed" in str(error):
-        return StoreError("The store is closed.")
-    if getattr(error, "sqlite_errorcode", None) in _DAMAGED:
-        return StoreCorrupt(str(error))
-    return StoreError(f"The store cannot be read ({error}).")
+def _fill(cursor: sqlite3.Cursor, *, tenant: TenantId, hashes: Sequence[MessageHash]) -> None:
+    """Index messages for ranked search, in the writer's transaction."""
+    index = RankedIndex(cursor.connection)
+    for name in index.missing(tenant, hashes):
+        row = cursor.execute(queries.wires(1), (tenant, name)).fetchone()
+        if row is not None:
+            index.add(tenant, name, searchable_texts(row[1]))
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Turn what SQLite says of a failed read into a StoreError."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        if "closed" in str(error):
+            raise StoreError("The store is closed.") from error
+        if getattr(error, "sqlite_errorcode", None) in _DAMAGED:
+            raise StoreCorrupt(str(error)) from error
+        raise StoreError(f"The store cannot be read ({error}).") from error

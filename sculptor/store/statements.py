@@ -14,6 +14,7 @@ import orjson
 from sculptor.errors import StaleHead
 from sculptor.messages import digest, wire_hash
 from sculptor.store.codec import dump_operation, pack, pack_instructions
+from sculptor.store.ranked import RankedIndex
 from sculptor.store.records import (
     CallId,
     DeleteSession,
@@ -195,7 +196,9 @@ def _usage(u: UsageRow) -> Row:
 def _deletions(cursor: sqlite3.Cursor, records: Iterable[DeleteSession]) -> None:
     for gone in records:
         at = (gone.tenant, gone.id)
-        orphans = [(gone.tenant, name) for (name,) in cursor.execute(_ONLY_USED_HERE, at)]
+        names = [name for (name,) in cursor.execute(_ONLY_USED_HERE, at)]
+        orphans = [(gone.tenant, name) for name in names]
+        RankedIndex(cursor.connection).remove(gone.tenant, names)
         cursor.executemany("DELETE FROM message WHERE tenant = ? AND hash = ?", orphans)
         cursor.executemany("DELETE FROM token_count WHERE tenant = ? AND hash = ?", orphans)
         for table in _OF_SESSION:
