@@ -1,3 +1,4 @@
+# mypy: disallow-untyped-calls=False
 """The decode step as one captured CUDA graph: no launch cost, no Python, no host read.
 
 The graph owns its state; `load` copies a conversation's state into it and `snapshot` copies it

@@ -1,10 +1,10 @@
 import pytest
 import torch
 
-from mom.helpers import MODEL, lively
 from sculptor.mom.engine.engine import Engine, temperature_sampler
 from sculptor.mom.models.modeling import MomForCausalLM
 from sculptor.mom.models.packing import pack_batch
+from tests.mom.helpers import MODEL, lively
 
 
 @pytest.fixture

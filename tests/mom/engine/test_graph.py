@@ -1,8 +1,8 @@
 import pytest
 
-from mom.helpers import MODEL
 from sculptor.mom.engine.graph import StepGraph
 from sculptor.mom.models.modeling import MomForCausalLM
+from tests.mom.helpers import MODEL
 
 
 def test_a_graph_without_a_gpu_is_refused() -> None:

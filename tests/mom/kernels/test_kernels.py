@@ -3,13 +3,13 @@
 import pytest
 import torch
 
-from mom.helpers import offsets, relative
 from sculptor.mom.ops import chunk as plain_delta
 from sculptor.mom.ops import grouped as plain_grouped
 from sculptor.mom.ops import mix as plain_mix
 from sculptor.mom.ops.kernels import delta, grouped, mix, routing, step
 from sculptor.mom.ops.naive import naive_step
 from sculptor.mom.ops.routing import plan_rows
+from tests.mom.helpers import offsets, relative
 
 
 @pytest.fixture(autouse=True)

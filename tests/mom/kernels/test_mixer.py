@@ -5,11 +5,11 @@ from dataclasses import replace
 import pytest
 import torch
 
-from mom.helpers import offsets, random_state, relative
 from sculptor.mom.layers.config import MixerConfig
 from sculptor.mom.layers.mixer import Mixer
 from sculptor.mom.layers.step import step_mixer
 from sculptor.mom.ops.rules import UpdateRule
+from tests.mom.helpers import offsets, random_state, relative
 
 WIDE = MixerConfig(d_model=20, heads=2, key_dim=16, value_dim=32)
 

@@ -3,8 +3,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mom.helpers import offsets
 from sculptor.mom.layers.attention import WindowAttention, turn
+from tests.mom.helpers import offsets
 
 
 def _by_hand(layer: WindowAttention, x: torch.Tensor) -> torch.Tensor:

@@ -7,10 +7,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mom.helpers import LAYER, offsets, one_by_one, random_state
 from sculptor.mom.layers.config import MixerConfig
 from sculptor.mom.layers.mixer import Mixer
 from sculptor.mom.ops.rules import UpdateRule
+from tests.mom.helpers import LAYER, offsets, one_by_one, random_state
 
 SHAPES = [
     LAYER,

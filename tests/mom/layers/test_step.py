@@ -5,12 +5,12 @@ from dataclasses import replace
 import pytest
 import torch
 
-from mom.helpers import LAYER, MODEL, lively, random_state
 from sculptor.mom.layers.mixer import Mixer
 from sculptor.mom.layers.step import step_mixer
 from sculptor.mom.models.modeling import MomForCausalLM
 from sculptor.mom.models.packing import pack_batch
 from sculptor.mom.ops.rules import UpdateRule
+from tests.mom.helpers import LAYER, MODEL, lively, random_state
 
 SHAPES = [
     LAYER,

@@ -5,10 +5,10 @@ from dataclasses import replace
 import pytest
 import torch
 
-from mom.helpers import MODEL, VARIANTS, lively, offsets
 from sculptor.mom.models.config import MomConfig
 from sculptor.mom.models.modeling import MomForCausalLM, count_active, count_parameters
 from sculptor.mom.models.packing import pack_batch, pack_documents
+from tests.mom.helpers import MODEL, VARIANTS, lively, offsets
 
 each_variant = pytest.mark.parametrize(
     "config", VARIANTS, ids=["before", "memory", "dense", "hybrid"]

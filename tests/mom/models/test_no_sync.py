@@ -7,10 +7,10 @@ host, an `.item()`, a boolean index, a split by sizes, is an error, in forward a
 import pytest
 import torch
 
-from mom.helpers import MODEL, VARIANTS
 from sculptor.mom.models.config import MomConfig
 from sculptor.mom.models.modeling import MomForCausalLM
 from sculptor.mom.models.packing import pack_batch
+from tests.mom.helpers import MODEL, VARIANTS
 
 
 @pytest.mark.parametrize("config", VARIANTS, ids=["before", "memory", "dense", "hybrid"])

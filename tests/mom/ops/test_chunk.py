@@ -4,9 +4,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mom.helpers import offsets, relative
 from sculptor.mom.ops.chunk import chunk_delta_rule
 from sculptor.mom.ops.naive import naive_delta_rule
+from tests.mom.helpers import offsets, relative
 
 LENGTHS = st.lists(st.integers(0, 21), min_size=1, max_size=4)
 

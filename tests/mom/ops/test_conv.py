@@ -2,8 +2,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mom.helpers import offsets
 from sculptor.mom.ops.conv import short_conv
+from tests.mom.helpers import offsets
 
 
 @settings(max_examples=40, deadline=None)

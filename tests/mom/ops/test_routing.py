@@ -2,10 +2,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mom.helpers import offsets
 from sculptor.mom.ops.balance import balance_loss
 from sculptor.mom.ops.grouped import _by_choice, _by_group
 from sculptor.mom.ops.routing import Route, count_load, plan_rows, route
+from tests.mom.helpers import offsets
 
 
 @settings(max_examples=60, deadline=None)

@@ -3,10 +3,10 @@ from dataclasses import replace
 import pytest
 import torch
 
-from mom.helpers import MODEL
 from sculptor.mom.models.modeling import MomForCausalLM
 from sculptor.mom.recipes.optim import Muon, make_optimizers, orthogonalise, rate_at
 from sculptor.mom.recipes.recipe import TrainSettings
+from tests.mom.helpers import MODEL
 
 SETTINGS = TrainSettings(steps=100, batch=4, rate=1e-2, warmup=10)
 
