@@ -10,13 +10,14 @@ from collections.abc import AsyncIterator, Callable
 from functools import lru_cache
 from pathlib import Path
 
-from fastapi import FastAPI, Request, Response
+from fastapi import FastAPI, Response
 from fastapi.responses import JSONResponse
 from starlette.types import ASGIApp, Scope
 
 from sculptor.errors import SettingsError, StoreError
 from sculptor.server.answer import UpstreamTimeouts
 from sculptor.server.api import api_router
+from sculptor.server.api_errors import keep_errors
 from sculptor.server.auth import KeyRing, OriginGuard
 from sculptor.server.backends import Backend, EmbeddedBackend, HttpBackend
 from sculptor.server.completions import ChatCompletions
@@ -27,6 +28,7 @@ from sculptor.server.lanes import Lanes
 from sculptor.server.limits import Admission, AdmissionSettings
 from sculptor.server.metrics import Metrics
 from sculptor.server.relay import Models, Relay
+from sculptor.server.retries import RetrySettings
 from sculptor.server.settings import LOOPBACK, Settings
 from sculptor.server.upstream import Upstream, UpstreamSettings
 from sculptor.store import MemoryStore, SqliteStore, Store
@@ -108,6 +110,7 @@ class Server:
             await self.close()
 
         app = FastAPI(title="Sculptor", version="1", lifespan=lifespan, docs_url="/docs")
+        keep_errors(app)
         app.include_router(api_router(self.lanes))
 
         @app.api_route("/", methods=["GET", "HEAD"], include_in_schema=False)
@@ -131,11 +134,6 @@ class Server:
             """Return the metrics in Prometheus' text format."""
             self.metrics.running.set(self.admission.running)
             return Response(self.metrics.render(), media_type="text/plain; version=0.0.4")
-
-        @app.exception_handler(404)
-        def not_found(request: Request, error: Exception) -> Response:
-            raise ApiError(404, f"{request.url.path} is not served here.", code="not_found")
-
         return app
 
 
@@ -172,6 +170,7 @@ def make_backend(settings: Settings) -> Backend:
                 key=settings.upstream_key,
                 relay_client_key=relays,
                 timeouts=timeouts,
+                retries=RetrySettings(max_retries=settings.max_retries),
             )
             return HttpBackend(Upstream(upstream))
         case "scripted":

@@ -58,6 +58,7 @@ class Settings(BaseModel):
     body_limit_bytes: int = Field(32 * 1024 * 1024, ge=1024, description="Largest request body.")
     first_byte_timeout: float = Field(300.0, gt=0, description="Wait for an upstream's answer.")
     idle_timeout: float = Field(120.0, gt=0, description="Wait between an upstream's bytes.")
+    max_retries: int = Field(2, ge=0, le=5, description="Tries after a failed upstream call.")
     max_running: int = Field(256, ge=1, description="Requests at a time.")
     max_queued: int = Field(512, ge=0, description="Requests that wait.")
     max_running_per_key: int = Field(128, ge=1, description="Requests at a time for one key.")
