@@ -55,7 +55,10 @@ _SHORTEST_SECRET = 6
 
 
 class ApiError(SculptorError):
-    """An error with all that its answer needs; raised where a request is refused."""
+    """An error with all that its answer needs; raised where a request is refused.
+
+    ``details`` are further fields of the envelope's error, JSON values that hold no secret.
+    """
 
     def __init__(
         self,
@@ -67,11 +70,12 @@ class ApiError(SculptorError):
         param: str | None = None,
         retry_after_s: float | None = None,
         headers: Mapping[str, str] | None = None,
+        details: Mapping[str, object] | None = None,
     ) -> None:
         self.status, self.message, self.code, self.param = status, message, code, param
         self.type = type or type_of_status(status)
         self.retry_after_s = retry_after_s
-        self.headers = dict(headers or {})
+        self.headers, self.details = dict(headers or {}), dict(details or {})
         super().__init__(message)
 
 
@@ -130,6 +134,7 @@ class ErrorFormatter:
 
     def _envelope(self, told: ApiError) -> bytes:
         error = {
+            **told.details,
             "message": self.redact(told.message),
             "type": told.type,
             "param": told.param,
@@ -177,9 +182,10 @@ def describe_validation(problems: Iterable[Mapping[str, object]]) -> ApiError:
     path = place if isinstance(place, tuple | list) else ()
     names = [str(step) for step in path if step not in ("body", "query", "path")]
     is_missing = first.get("type") == "missing"
+    said = str(first.get("msg") or "is not valid").removeprefix("Value error, ")
     return ApiError(
         400,
-        f"{'.'.join(names) or 'The request'}: {first.get('msg') or 'is not valid'}.",
+        f"{'.'.join(names) or 'The request'}: {said}.",
         code="missing_required_parameter" if is_missing else "invalid_value",
         param=".".join(names) or None,
     )
