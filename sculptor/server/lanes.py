@@ -208,7 +208,8 @@ class Lanes:
         path = self.store.path(tenant, session.id, lane.node)
         wires = self.store.wires(tenant, [node.message for node in path])
         messages = [parse_message(wires[node.message]) for node in path]
-        for index, name in sorted(path[-1].instructions if path else ()):
+        asked = next((node for node in reversed(path) if not node.answer), path[-1])
+        for index, name in sorted(asked.instructions):
             found = self.store.wires(tenant, [name]).get(name)
             if found is not None:
                 messages.insert(min(index, len(messages)), parse_message(found))
@@ -240,6 +241,11 @@ class Lanes:
         found = self._kept.pop(_name(live), None)
         if found is not None:
             self._kept_bytes -= found.size_bytes
+
+    def forget_session(self, tenant: TenantId, session: SessionId) -> None:
+        """Drop all of a session from memory, because it was deleted."""
+        for name in [name for name in self._kept if name[:2] == (tenant, session)]:
+            self._kept_bytes -= self._kept.pop(name).size_bytes
 
     # Opening
 
