@@ -12,6 +12,7 @@ from uuid import uuid4
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from sculptor.server.api_errors import ask
 from sculptor.server.auth import Caller, KeyRing, OriginGuard
 from sculptor.server.cancellation import ClientLeft
 from sculptor.server.envelope import ApiError, ErrorFormatter
@@ -92,7 +93,7 @@ class Front:
     ) -> None:
         path = scope["path"]
         if path in OPEN_PATHS:
-            await self._people(scope, receive, send)
+            await ask(self._people, scope, receive, send)
             return
         client = scope.get("client")
         caller = self._keys.identify(headers, client_host=client[0] if client else None)
@@ -103,7 +104,7 @@ class Front:
         if endpoint is None:
             self._guard.check(headers)
             scope.setdefault("state", {})["caller"] = caller
-            await self._people(scope, receive, send)
+            await ask(self._people, scope, receive, send)
             return
         async with self._admission.enter(caller.key_id) as place:
             await endpoint(
