@@ -1,0 +1,170 @@
+"""Requests of people and policies: which fragments they mean, and what a batch of them comes to."""
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from sculptor.changes import plan
+from sculptor.context import Context as CoreContext
+from sculptor.cutting import cut
+from sculptor.errors import FragmentNotFound, InvalidMessage
+from sculptor.operations import Cut, Fold, Piece, Pin, Range, Receipt, Request, Restore
+from sculptor.state import Author, Fragment, FragmentId, Place
+
+DEFAULT_SIZE_TOKENS = 1_000
+
+
+class Batch:
+    """Requests that become one operation: one change of the view, one undo.
+
+    Each is planned at once, on what those before it come to, so that a wrong one is refused where
+    it is written and a fragment cut here can be folded here.
+    """
+
+    def __init__(self, core: CoreContext, author: Author) -> None:
+        self._core, self._author = core, author
+        self._state = core.state
+        self.requests: list[Request] = []
+        self.receipt: Receipt | None = None
+
+    def fragment(
+        self,
+        *messages: int,
+        num_fragments: int | None = None,
+        size_tokens: int | None = None,
+    ) -> tuple[FragmentId, ...]:
+        """Cut messages (without any: all of them) and return the new fragments' IDs.
+
+        Raises:
+            InvalidMessage: there is no such message, or both a number and a size are given.
+        """
+        before = {leaf.id for leaf in self._leaves()}
+        for request in cuts(self._core, messages, num_fragments, size_tokens):
+            self._add(request)
+        return tuple(leaf.id for leaf in self._leaves() if leaf.id not in before)
+
+    def fold(self, *fragments: str) -> None:
+        """Hide fragments."""
+        self._add(Fold(self._named(fragments)))
+
+    def restore(self, *fragments: str) -> None:
+        """Bring originals back."""
+        self._add(Restore(self._named(fragments)))
+
+    def pin(self, *fragments: str, messages: Sequence[int] = (), pinned: bool = True) -> None:
+        """Protect fragments and whole messages, or release them."""
+        named = self._named(fragments) if fragments else ()
+        self._add(Pin(named, places(self._core, messages), pinned))
+
+    def unpin(self, *fragments: str, messages: Sequence[int] = ()) -> None:
+        """Release fragments and whole messages."""
+        self.pin(*fragments, messages=messages, pinned=False)
+
+    def _add(self, request: Request) -> None:
+        changes = plan(
+            request,
+            self._state,
+            author=self._author,
+            seed=self._core.seed,
+            protection=self._core.why_protected,
+        )
+        self._state = self._state.after(changes)
+        self.requests.append(request)
+
+    def _leaves(self) -> Iterator[Fragment]:
+        for place in self._core.places:
+            yield from self._state.leaves_of(place)
+
+    def _named(self, names: Sequence[str]) -> tuple[FragmentId, ...]:
+        return named([leaf.id for leaf in self._leaves()], names)
+
+
+def named(known: Sequence[FragmentId], names: Sequence[str]) -> tuple[FragmentId, ...]:
+    """Return the IDs meant by IDs, ranges ``a..b`` and ``all``, once each, in the order named.
+
+    Raises:
+        FragmentNotFound: an ID is not known.
+        InvalidMessage: nothing is named, or a range runs backwards.
+    """
+    if not names:
+        raise InvalidMessage('Name at least one fragment, a range "f1a2b3..f4c5d6", or "all".')
+    chosen: dict[FragmentId, None] = {}
+    for name in names:
+        chosen.update(dict.fromkeys(_meant(known, name)))
+    return tuple(chosen)
+
+
+def places(core: CoreContext, indexes: Iterable[int]) -> tuple[Place, ...]:
+    """Return the places of messages; negative indexes count from the end.
+
+    Raises:
+        InvalidMessage: there is no such message.
+    """
+    return tuple(core.places[_checked(core, index)] for index in indexes)
+
+
+def cuts(
+    core: CoreContext,
+    messages: Sequence[int],
+    num_fragments: int | None,
+    size_tokens: int | None,
+) -> list[Cut]:
+    """Return cuts of what is neither protected nor cut yet in messages (without any: in all).
+
+    Raises:
+        InvalidMessage: there is no such message, or both a number and a size are given.
+    """
+    if num_fragments is not None and size_tokens is not None:
+        raise InvalidMessage("Give num_fragments or size_tokens, not both.")
+    if min(num_fragments or 1, size_tokens or 1) < 1:
+        raise InvalidMessage("num_fragments and size_tokens must be at least 1.")
+    if num_fragments is None and size_tokens is None:
+        size_tokens = DEFAULT_SIZE_TOKENS
+    indexes = [_checked(core, index) for index in messages] or range(len(core.messages))
+    made: list[Cut] = []
+    for index in dict.fromkeys(indexes):
+        for where in core.free_ranges(index):
+            text = core.messages[index].parts[where.part].text
+            if text[where.start : where.end].strip():
+                made.append(Cut(where, _pieces(core, text, where, num_fragments, size_tokens)))
+    return made
+
+
+def _pieces(
+    core: CoreContext,
+    text: str,
+    where: Range,
+    num_fragments: int | None,
+    size_tokens: int | None,
+) -> tuple[Piece, ...]:
+    made = cut(
+        text,
+        start=where.start,
+        end=where.end,
+        pieces=num_fragments,
+        size_tokens=size_tokens,
+        counter=core.counter,
+    )
+    return tuple(Piece(piece.start, piece.end, piece.tokens) for piece in made)
+
+
+def _meant(known: Sequence[FragmentId], name: str) -> Sequence[FragmentId]:
+    if name == "all":
+        return known
+    first, dots, last = name.partition("..")
+    ends = [_position(known, part.strip()) for part in ([first, last] if dots else [name])]
+    if ends[0] > ends[-1]:
+        raise InvalidMessage(f"The range {name!r} runs backwards; write {last}..{first}.")
+    return known[ends[0] : ends[-1] + 1]
+
+
+def _position(known: Sequence[FragmentId], name: str) -> int:
+    try:
+        return known.index(FragmentId(name))
+    except ValueError:
+        raise FragmentNotFound(name, known) from None
+
+
+def _checked(core: CoreContext, index: int) -> int:
+    count = len(core.messages)
+    if not -count <= index < count:
+        raise InvalidMessage(f"There is no message {index}; the context has {count}.")
+    return index % count

@@ -1,0 +1,287 @@
+"""One request of a wrapped client, from its arguments to what is told of its answer.
+
+It is decided here whether the tools are offered, as the proxy decides it: ``auto`` offers them once
+the view reaches the admission threshold, and from then on in the whole conversation. Where the
+request asks for something the loop cannot honour they stand down, and the view is sent without
+them. If the context layer cannot work, the request goes out as the program made it.
+"""
+
+import logging
+import re
+import time
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from typing import Any, Literal, get_args
+
+import orjson
+
+from sculptor.chat import Usage
+from sculptor.errors import SettingsError
+from sculptor.loop import (
+    Budget,
+    ClientRequest,
+    MessageCache,
+    Surroundings,
+    Turn,
+    check_pairs,
+    check_shape,
+    fold_to_fit,
+    model_request,
+    read_request,
+    run_turn,
+)
+from sculptor.loop.turn import Effect
+from sculptor.messages import parse_message
+from sculptor.sdk.conversations import Conversation, Conversations
+from sculptor.sdk.local import surroundings
+from sculptor.sdk.models import EDITED, TRANSPORT, SummaryRequest
+from sculptor.sdk.wire import to_wire
+from sculptor.summaries import Summarizer, SummaryJob, format_jobs, output_limit
+from sculptor.terms import Embedder
+from sculptor.tokens import TokenCounter
+from sculptor.tools import ToolsetName, toolset
+
+Mode = Literal["off", "auto", "on"]
+
+ADMISSION_TOKENS = 4_096
+HEADER = "x-sculptor"
+_RESERVED_ANSWER_TOKENS = 1_024
+_SHRINK = 0.7
+_WINDOW = re.compile(r"maximum context length (?:is|of) (\d+)")
+_log = logging.getLogger("sculptor")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """How a wrapped client offers the tools; times are in seconds.
+
+    ``window_tokens`` is the model's window: a longer view is folded to fit. Unknown (None), a view
+    is folded after the upstream said that it is too long. ``summarizer`` None: the model that
+    answers also summarizes.
+    """
+
+    mode: Mode = "auto"
+    toolset: ToolsetName = "full"
+    inline: bool = False
+    admission_tokens: int = ADMISSION_TOKENS
+    window_tokens: int | None = None
+    budget: Budget = field(default_factory=Budget)
+    ledger: bool = True
+    summarizer: Summarizer | None = None
+    embedder: Embedder | None = None
+
+    def __post_init__(self) -> None:
+        checked_mode(self.mode)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plain:
+    """A request that goes out without the loop; ``arguments`` are those of ``create``."""
+
+    arguments: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exchange:
+    """A request that the loop answers."""
+
+    request: ClientRequest
+    conversation: Conversation
+    arguments: dict[str, Any]
+    surroundings: Surroundings
+    options: Options
+
+    def turn(self) -> Generator[Effect, Any, Turn]:
+        """Begin the turn that answers the request."""
+        return run_turn(
+            self.conversation.context,
+            self.request,
+            toolset(self.options.toolset),
+            budget=self.options.budget,
+            show_ledger=self.options.ledger,
+            clock=time.monotonic,
+        )
+
+    def shrink(self, complaint: str) -> bool:
+        """Fold what an upstream called too long; whether that made it shorter."""
+        context = self.conversation.context
+        told = _WINDOW.search(complaint)
+        limit = int(context.tokens * _SHRINK)
+        if told:
+            limit = min(limit, _room(int(told[1]), self.request))
+        return bool(fold_to_fit(context, limit))
+
+    def summary_request(self, jobs: Sequence[SummaryJob]) -> SummaryRequest:
+        """Return the request by which the answering model writes summaries."""
+        messages = format_jobs(jobs)
+        limit = "max_tokens" if "max_tokens" in self.arguments else "max_completion_tokens"
+        value = {
+            "model": self.request.model,
+            "messages": messages,
+            "temperature": 0,
+            limit: output_limit(jobs),
+        }
+        wires = tuple(orjson.dumps(message) for message in messages)
+        return SummaryRequest(
+            body=orjson.dumps(value), messages=wires, tools=(), value=value, stream=False
+        )
+
+
+class Sculpting:
+    """What all requests of one wrapped client share: its options and its conversations."""
+
+    def __init__(self, options: Options) -> None:
+        self.options = options
+        self.conversations = Conversations()
+        self._messages = MessageCache()
+        self._names = toolset(options.toolset).names
+
+    def open(self, arguments: Mapping[str, Any]) -> Plain | Exchange:
+        """Decide how a request is answered.
+
+        Raises:
+            SettingsError: ``sculptor`` or the header asks for an unknown mode.
+        """
+        mode, cleaned = self._mode(arguments)
+        if mode == "off" or _is_raw(cleaned):
+            return Plain(arguments=cleaned)
+        try:
+            return self._opened(mode, cleaned)
+        except Exception:
+            _log.warning("The context layer stands aside for this request.", exc_info=True)
+            return Plain(arguments=cleaned)
+
+    def close(self, exchange: Exchange, turn: Turn) -> None:
+        """Keep what is in force after an answer."""
+        message = turn.answer.message
+        answer = parse_message(orjson.dumps(message), message)
+        self.conversations.keep(exchange.conversation, answer, turn.mixed)
+
+    def _opened(self, mode: Mode, arguments: dict[str, Any]) -> Plain | Exchange:
+        arguments = {key: item for key, item in arguments.items() if not _is_omitted(item)}
+        arguments["messages"] = list(arguments["messages"])
+        request = self._read(arguments)
+        if request is None:
+            return Plain(arguments=arguments)
+        conversation = self.conversations.open(
+            request.messages, _counter(request.model), inline=self.options.inline
+        )
+        context = conversation.context
+        if self.options.window_tokens is not None:
+            fold_to_fit(context, _room(self.options.window_tokens, request))
+        reached = context.tokens >= self.options.admission_tokens
+        offered = mode == "on" or conversation.admitted or reached
+        reason = _stand_down(request, self._names)
+        if offered and (reason is None or (reason == "tool_choice" and request.forwards_choice)):
+            return Exchange(
+                request=request,
+                conversation=conversation,
+                arguments=arguments,
+                surroundings=surroundings(
+                    lambda: {message.hash: message.wire for message in context.messages},
+                    summarizer=self.options.summarizer,
+                    embedder=self.options.embedder,
+                ),
+                options=self.options,
+            )
+        view = context.view()
+        if not view.unchanged:
+            arguments["messages"] = [orjson.loads(wire) for wire in view.messages]
+        return Plain(arguments=arguments)
+
+    def _read(self, arguments: dict[str, Any]) -> ClientRequest | None:
+        extra = arguments.get("extra_body")
+        if isinstance(extra, Mapping) and not extra.keys().isdisjoint((*EDITED, "n")):
+            return None
+        body = {key: item for key, item in arguments.items() if key not in TRANSPORT}
+        request = read_request(to_wire(body, where="the request"), self._messages)
+        check_shape(request.messages)
+        paired = check_pairs(request.messages)
+        if any(a is not b for a, b in zip(paired, request.messages, strict=True)):
+            mended = model_request(request, [message.wire for message in paired])
+            request = replace(request, body=mended.body, messages=paired)
+        return request
+
+    def _mode(self, arguments: Mapping[str, Any]) -> tuple[Mode, dict[str, Any]]:
+        """Return the mode asked for, and the arguments without the asking."""
+        cleaned = dict(arguments)
+        asked = cleaned.pop("sculptor", None)
+        headers = cleaned.get("extra_headers")
+        if isinstance(headers, Mapping):
+            kept = {name: item for name, item in headers.items() if name.lower() != HEADER}
+            told = [item for name, item in headers.items() if name.lower() == HEADER]
+            if told:
+                asked = asked or told[-1]
+                cleaned["extra_headers"] = kept
+        return checked_mode(asked) if asked else self.options.mode, cleaned
+
+
+def told_usage(turn: Turn) -> Usage | None:
+    """Return the usage to report: the prompt of the last call, the completions of all."""
+    known = [billed.tokens for billed in turn.billed if billed.tokens is not None]
+    if not known:
+        return None
+    completion = sum(usage.completion_tokens for usage in known)
+    return replace(known[-1], completion_tokens=completion)
+
+
+def told_extension(exchange: Exchange, turn: Turn) -> dict[str, Any]:
+    """Return ``x_context``: what the turn did, and what it was billed call by call."""
+    context = exchange.conversation.context
+    billed = [
+        {
+            "prompt_tokens": row.tokens.prompt_tokens if row.tokens else None,
+            "cached_tokens": row.tokens.cached_tokens if row.tokens else None,
+            "completion_tokens": row.tokens.completion_tokens if row.tokens else None,
+            "view_tokens": row.view_tokens,
+        }
+        for row in turn.billed
+    ]
+    return {
+        "x_context": {
+            "version": context.version,
+            "operations": context.depth,
+            "steps": turn.steps,
+            "view_tokens": context.tokens,
+            "original_tokens": context.total_tokens,
+            "billed": billed,
+        }
+    }
+
+
+def checked_mode(mode: str) -> Mode:
+    """Return the mode, or raise SettingsError where there is no such one."""
+    for known in get_args(Mode):
+        if mode == known:
+            return known  # type: ignore[no-any-return]  # get_args forgets what it was asked
+    raise SettingsError(f"sculptor is {mode!r}; it must be off, auto or on.")
+
+
+def _stand_down(request: ClientRequest, names: frozenset[str]) -> str | None:
+    legacy = any(request.value.get(key) for key in ("functions", "function_call"))
+    return "functions" if legacy else request.stand_down(names)
+
+
+def _room(window_tokens: int, request: ClientRequest) -> int:
+    """Return the tokens a view may have in a window, room for the answer left."""
+    asked = request.value.get("max_completion_tokens") or request.value.get("max_tokens")
+    reserved = asked if isinstance(asked, int) else _RESERVED_ANSWER_TOKENS
+    return int(window_tokens * 0.95) - min(reserved, window_tokens // 2)
+
+
+def _is_raw(arguments: Mapping[str, Any]) -> bool:
+    """Whether the program asks for the raw response, which the loop has none of."""
+    headers = arguments.get("extra_headers")
+    return isinstance(headers, Mapping) and any(
+        name.lower() == "x-stainless-raw-response" for name in headers
+    )
+
+
+def _is_omitted(value: object) -> bool:
+    return type(value).__name__ in ("NotGiven", "Omit")
+
+
+@lru_cache(maxsize=16)
+def _counter(model: str) -> TokenCounter:
+    return TokenCounter.for_model(model)

@@ -1,0 +1,239 @@
+"""``wrap``: an ``openai`` client whose model can work on its own context.
+
+The wrapped client is a client of the same class with the same settings and connections; only
+``chat.completions.create`` differs, and ``.stream()``, which stands on it. The loop runs in this
+process and the program sees only the final answer. What the loop cannot give (raw responses,
+``.parse()``) comes from the original untouched.
+"""
+
+import copy
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from itertools import chain
+from typing import Any, TypeVar
+
+import openai
+from openai import AsyncOpenAI, OpenAI
+from openai.resources.chat import AsyncChat, Chat
+from openai.resources.chat.completions import AsyncCompletions, Completions
+
+from sculptor.chat import Delta
+from sculptor.context import Step
+from sculptor.errors import SettingsError, UpstreamBroken
+from sculptor.loop import Budget, Turn, drive, drive_blocking
+from sculptor.sdk.exchange import ADMISSION_TOKENS, Exchange, Mode, Options, Plain, Sculpting
+from sculptor.sdk.models import AsyncClientModel, ClientModel
+from sculptor.sdk.streams import (
+    AsyncItems,
+    AsyncSculptedStream,
+    ChunkMaker,
+    Items,
+    SculptedStream,
+    whole_answer,
+)
+from sculptor.summaries import Summarizer
+from sculptor.terms import Embedder
+from sculptor.tools import ToolsetName
+
+ClientT = TypeVar("ClientT", OpenAI, AsyncOpenAI)
+
+_SHRINKS = 2
+_TOO_LONG = "context_length_exceeded"
+_NO_ANSWER = "The model's turn ended without an answer."
+
+
+def wrap(
+    client: ClientT,
+    *,
+    sculptor: Mode = "auto",
+    toolset: ToolsetName = "full",
+    inline: bool | None = None,
+    admission_tokens: int = ADMISSION_TOKENS,
+    window_tokens: int | None = None,
+    budget: Budget | None = None,
+    ledger: bool = True,
+    summarizer: Summarizer | None = None,
+    embedder: Embedder | None = None,
+) -> ClientT:
+    """Return a client like this one whose chat completions run through the loop.
+
+    ``sculptor`` says when the model is offered the tools: from ``admission_tokens`` on (``auto``),
+    always (``on``), never (``off``); one call may say otherwise with ``sculptor=...`` or the header
+    ``x-sculptor``. Conversations are known by their messages, so that folds stay in force from call
+    to call. With ``window_tokens`` a longer view is folded to fit before it is sent. Summaries are
+    written by the answering model unless a ``summarizer`` is given.
+
+    Raises:
+        SettingsError: the client is not an ``OpenAI`` or ``AsyncOpenAI``, or the mode is unknown.
+    """
+    options = Options(
+        mode=sculptor,
+        toolset=toolset,
+        inline=toolset == "paper" if inline is None else inline,
+        admission_tokens=admission_tokens,
+        window_tokens=window_tokens,
+        budget=budget or Budget(),
+        ledger=ledger,
+        summarizer=summarizer,
+        embedder=embedder,
+    )
+    return _wrapped(client, Sculpting(options))
+
+
+def _wrapped(client: ClientT, sculpting: Sculpting) -> ClientT:
+    made = copy.copy(client)
+    chat: SculptedChat | AsyncSculptedChat
+    if isinstance(made, OpenAI):
+        chat = SculptedChat(made, sculpting)
+    elif isinstance(made, AsyncOpenAI):
+        chat = AsyncSculptedChat(made, sculpting)
+    else:
+        kind = type(client).__name__
+        raise SettingsError(f"wrap takes an OpenAI or AsyncOpenAI client, not {kind}.")
+
+    def with_options(**options: Any) -> ClientT:
+        return _wrapped(client.with_options(**options), sculpting)
+
+    # The class finds all three on the instance first; views of raw responses are made anew from
+    # the chat that stands there.
+    for cached in ("with_raw_response", "with_streaming_response"):
+        made.__dict__.pop(cached, None)
+    made.__dict__.update(chat=chat, with_options=with_options, copy=with_options)
+    return made
+
+
+class SculptedChat(Chat):
+    """``client.chat`` of a wrapped client."""
+
+    def __init__(self, client: OpenAI, sculpting: Sculpting) -> None:
+        super().__init__(client)
+        self._sculpting = sculpting
+
+    @cached_property
+    def completions(self) -> "SculptedCompletions":
+        """Chat completions through the loop."""
+        return SculptedCompletions(self._client, self._sculpting)
+
+
+class SculptedCompletions(Completions):
+    """``client.chat.completions`` of a wrapped client."""
+
+    def __init__(self, client: OpenAI, sculpting: Sculpting) -> None:
+        super().__init__(client)
+        self._sculpting = sculpting
+
+    def create(self, **arguments: Any) -> Any:
+        """Answer as the original's ``create`` does, with the loop between."""
+        original: Callable[..., Any] = super().create
+        opened = self._sculpting.open(arguments)
+        if isinstance(opened, Plain):
+            return original(**opened.arguments)
+        model = ClientModel(original, opened.arguments)
+        items, first = _begun(opened, model)
+        if opened.request.stream:
+            maker = ChunkMaker(self._sculpting, opened)
+            return SculptedStream(items, first, maker, model.response)
+        return whole_answer(self._sculpting, opened, _last(items, first))
+
+
+class AsyncSculptedChat(AsyncChat):
+    """``client.chat`` of a wrapped client that awaits."""
+
+    def __init__(self, client: AsyncOpenAI, sculpting: Sculpting) -> None:
+        super().__init__(client)
+        self._sculpting = sculpting
+
+    @cached_property
+    def completions(self) -> "AsyncSculptedCompletions":
+        """Chat completions through the loop."""
+        return AsyncSculptedCompletions(self._client, self._sculpting)
+
+
+class AsyncSculptedCompletions(AsyncCompletions):
+    """``client.chat.completions`` of a wrapped client that awaits."""
+
+    def __init__(self, client: AsyncOpenAI, sculpting: Sculpting) -> None:
+        super().__init__(client)
+        self._sculpting = sculpting
+
+    async def create(self, **arguments: Any) -> Any:
+        """Answer as the original's ``create`` does, with the loop between."""
+        original: Callable[..., Any] = super().create
+        opened = self._sculpting.open(arguments)
+        if isinstance(opened, Plain):
+            return await original(**opened.arguments)
+        model = AsyncClientModel(original, opened.arguments)
+        items, first = await _async_begun(opened, model)
+        if opened.request.stream:
+            maker = ChunkMaker(self._sculpting, opened)
+            return AsyncSculptedStream(items, first, maker, model.response)
+        return whole_answer(self._sculpting, opened, await _async_last(items, first))
+
+
+def _begun(exchange: Exchange, model: ClientModel) -> tuple[Items, Delta | Turn]:
+    """Run a turn to its first piece, so that errors before it are raised where they belong.
+
+    A view that the upstream calls too long is folded and sent again.
+    """
+    shrinks = 0
+    while True:
+        items = drive_blocking(
+            exchange.turn(),
+            model,
+            exchange.surroundings,
+            summary_request=exchange.summary_request,
+        )
+        try:
+            return items, next(items)
+        except openai.BadRequestError as error:
+            shrinks += 1
+            if not _is_too_long(error) or shrinks > _SHRINKS or not exchange.shrink(str(error)):
+                raise
+
+
+async def _async_begun(
+    exchange: Exchange, model: AsyncClientModel
+) -> tuple[AsyncItems, Delta | Turn]:
+    shrinks = 0
+    while True:
+        items = drive(
+            exchange.turn(),
+            model,
+            exchange.surroundings,
+            keep=_keep_nothing,
+            summary_request=exchange.summary_request,
+        )
+        try:
+            return items, await anext(items)
+        except openai.BadRequestError as error:
+            shrinks += 1
+            if not _is_too_long(error) or shrinks > _SHRINKS or not exchange.shrink(str(error)):
+                raise
+
+
+def _last(items: Items, first: Delta | Turn) -> Turn:
+    for item in chain((first,), items):
+        if isinstance(item, Turn):
+            return item
+    raise UpstreamBroken(_NO_ANSWER)
+
+
+async def _async_last(items: AsyncItems, first: Delta | Turn) -> Turn:
+    if isinstance(first, Turn):
+        return first
+    async for item in items:
+        if isinstance(item, Turn):
+            return item
+    raise UpstreamBroken(_NO_ANSWER)
+
+
+def _is_too_long(error: openai.BadRequestError) -> bool:
+    body = error.body
+    inside = body.get("error", body) if isinstance(body, Mapping) else {}
+    code = inside.get("code") if isinstance(inside, Mapping) else None
+    return _TOO_LONG in (code, error.code) or "maximum context length" in str(error)
+
+
+async def _keep_nothing(step: Step | None, usage: Any) -> None:
+    """Everything is in memory already."""
+    del step, usage
