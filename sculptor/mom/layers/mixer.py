@@ -111,7 +111,7 @@ class Mixer(nn.Module):
         c = self.config
         tails: list[Tensor] = []
         if c.conv == "before":
-            x, tail = short_conv(
+            x, tail = self._convolve(
                 x, weight=self.convs[0], tails=state.tails[0], cu_seqlens=cu_seqlens
             )
             tails.append(tail)
@@ -125,7 +125,7 @@ class Mixer(nn.Module):
             convolved = []
             sources = zip((q[plan.token], k, v), self.convs, state.tails, strict=True)
             for rows, weight, old in sources:
-                y, tail = short_conv(
+                y, tail = self._convolve(
                     rows, weight=weight, tails=_to_buckets(old), cu_seqlens=plan.cu_rows
                 )
                 convolved.append(y)
@@ -220,6 +220,15 @@ class Mixer(nn.Module):
         """Return the raw gate ``[N, H, V]`` of tokens ``x [N, d]``."""
         z = functional.linear(x, self.gate.to(x.dtype))
         return torch.unflatten(z, 1, (self.config.heads, self.config.value_dim))
+
+    def _convolve(
+        self, x: Tensor, *, weight: Tensor, tails: Tensor, cu_seqlens: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        if self.uses_kernels(x) and x.shape[0]:
+            from sculptor.mom.ops.kernels import conv
+
+            return conv.short_conv(x, weight=weight, tails=tails, cu_seqlens=cu_seqlens)
+        return short_conv(x, weight=weight, tails=tails, cu_seqlens=cu_seqlens)
 
     def _project(self, x: Tensor, plan: RowPlan) -> Tensor:
         if self.uses_kernels(x):

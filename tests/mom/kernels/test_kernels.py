@@ -4,9 +4,10 @@ import pytest
 import torch
 
 from sculptor.mom.ops import chunk as plain_delta
+from sculptor.mom.ops import conv as plain_conv
 from sculptor.mom.ops import grouped as plain_grouped
 from sculptor.mom.ops import mix as plain_mix
-from sculptor.mom.ops.kernels import delta, grouped, mix, routing, step
+from sculptor.mom.ops.kernels import conv, delta, grouped, mix, routing, step
 from sculptor.mom.ops.naive import naive_step
 from sculptor.mom.ops.routing import plan_rows
 from tests.mom.helpers import offsets, relative
@@ -89,6 +90,22 @@ def test_what_the_kernels_cannot_take_is_refused() -> None:
         delta.chunk_delta_rule(**how, g=None, chunk=48)
     with pytest.raises(ValueError, match="one decay per head"):
         delta.chunk_delta_rule(**how, g=q)
+
+
+@pytest.mark.parametrize("lengths", [[70, 0, 2, 1, 5], [3], [0, 130]])
+@pytest.mark.parametrize(("channels", "width"), [(5, 4), (70, 2)])
+def test_short_conv(lengths, channels, width) -> None:
+    inputs = {
+        "x": torch.randn(sum(lengths), channels),
+        "weight": torch.randn(channels, width),
+        "tails": torch.randn(len(lengths), width - 1, channels),
+    }
+    for x in inputs.values():
+        x.requires_grad_(True)
+    cu = offsets(lengths)
+    want = _gradients(plain_conv.short_conv(**inputs, cu_seqlens=cu), inputs.values())
+    got = _gradients(conv.short_conv(**inputs, cu_seqlens=cu), inputs.values())
+    _close(got, want)
 
 
 @pytest.mark.parametrize("lengths", [[5], [3, 0, 9, 0], [0, 600, 31], [512, 512, 0]])

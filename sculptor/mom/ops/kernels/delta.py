@@ -123,16 +123,15 @@ class _DeltaRule(torch.autograd.Function):
             q, k, y, total, states, o, start, length, scale, **size, **tiles, **both
         )
         ctx.save_for_backward(
-            q, k, v, beta, total, gram, inverse, w, y, states, start, length, first, count,
-            table.slot,
+            q, k, v, beta, total, gram, inverse, w, y, states, start, length, first, count
         )  # fmt: skip
         ctx.launch, ctx.scale = launch, scale
         return o, final
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        (q, k, v, beta, total, gram, inverse, w, y, states, start, length, first, count,
-         slot) = ctx.saved_tensors  # fmt: skip
+        (q, k, v, beta, total, gram, inverse, w, y, states, start, length, first, count
+         ) = ctx.saved_tensors  # fmt: skip
         launch, scale = ctx.launch, ctx.scale
         do, dfinal = gradients[0].contiguous(), gradients[1].contiguous()
         heads, key_dim, value_dim = launch.heads, launch.key_dim, launch.value_dim
@@ -142,7 +141,7 @@ class _DeltaRule(torch.autograd.Function):
         dk = torch.empty(k.shape, **single)
         dstates, dstate = torch.empty_like(states), torch.empty_like(dfinal)
         dscores, dinverse = torch.empty_like(gram), torch.empty_like(gram)
-        dbeta, dtotal = torch.empty_like(beta), torch.empty_like(total)
+        dbeta, dg = torch.empty_like(beta), torch.empty_like(total)
         key_tiles = key_dim // launch.key_tile
         by_tile = torch.empty(rows, heads, key_tiles, **single)
         dend = torch.empty(key_tiles, chunks, heads, **single)
@@ -167,22 +166,8 @@ class _DeltaRule(torch.autograd.Function):
             length, scale, **size, **keys, **values, num_warps=8,
         )  # fmt: skip
         backward_kernels.erase_gradient_kernel[grid](
-            k, beta, total, gram, inverse, dinverse, dw, dk, dbeta, dtotal, start, length,
+            k, beta, total, gram, inverse, dinverse, dw, dk, dbeta, dg, by_tile, dend, start,
+            length,
             **size, **keys, num_warps=8,
         )  # fmt: skip
-        dg = _sum_back(dtotal + by_tile.sum(2), dend.sum(0), slot=slot, start=start)
         return dq, dk.to(k.dtype), dv, dg, dbeta, dstate, None, None, None
-
-
-def _sum_back(dtotal: Tensor, dend: Tensor, *, slot: Tensor, start: Tensor) -> Tensor:
-    """Turn gradients of the running sums of each chunk into those of its terms.
-
-    The suffix sum inside a chunk is a difference of prefix sums over all rows, in fp64 because
-    those grow with the pack.
-    """
-    prefix = torch.nn.functional.pad(dtotal.double().cumsum(0), (0, 0, 1, 0))
-    chunk_end = torch.zeros_like(start, dtype=torch.int64)
-    chunk_end = chunk_end.scatter_reduce(
-        0, slot, torch.arange(1, slot.numel() + 1, device=slot.device), "amax"
-    )
-    return (prefix[chunk_end[slot]] - prefix[:-1] + dend[slot]).float()

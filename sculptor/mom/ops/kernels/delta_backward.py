@@ -10,7 +10,7 @@ With ``dS'`` the gradient of a chunk's outgoing state::
     dKo = Y dS'^T                           dW = -dY S^T
     dT = dY (beta V)^T + dW (beta e^G K)^T  dL = -tril(T^T dT T^T, -1)
 
-Gradients of the running log-decay ``G`` are gathered per row and summed back to ``g`` outside.
+Gradients of the running log-decay ``G`` are gathered per row and summed back to ``g`` at the end.
 """
 
 import triton
@@ -202,10 +202,13 @@ def key_gradient_kernel(
 
 @triton.jit
 def erase_gradient_kernel(
-    k, beta, total, gram, inverse, dinverse, dw, dk, dbeta, dtotal, start, length,
+    k, beta, total, gram, inverse, dinverse, dw, dk, dbeta, dg, by_tile, dend, start, length,
     H: tl.constexpr, K: tl.constexpr, C: tl.constexpr, BK: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
-    """Add to ``dk``, ``dbeta`` and ``dG`` what comes through U, W and the triangular inverse."""
+    """Add to ``dk`` and ``dbeta`` what comes through U, W and the triangular inverse; write ``dg``.
+
+    ``g`` of a row moves ``G`` of that row and all later ones of the chunk: a sum from behind.
+    """
     n, h = tl.program_id(0).to(tl.int64), tl.program_id(1)
     rows = tl.load(length + n)
     if rows == 0:
@@ -252,4 +255,12 @@ def erase_gradient_kernel(
     spot = row * H + h
     before = tl.load(dbeta + spot, mask=inside, other=0.0)
     tl.store(dbeta + spot, before + dstrength, mask=inside)
-    tl.store(dtotal + spot, dslope, mask=inside)
+    KT: tl.constexpr = K // BK
+    chunks = tl.num_programs(0)
+    end = 0.0
+    for tile in tl.static_range(KT):
+        dslope += tl.load(by_tile + spot * KT + tile, mask=inside, other=0.0)
+        end += tl.load(dend + (tile * chunks + n) * H + h)
+    dslope = tl.where(inside, dslope, 0.0)
+    behind = tl.sum(dslope) - tl.cumsum(dslope) + dslope + end
+    tl.store(dg + spot, behind, mask=inside)
