@@ -90,8 +90,10 @@ def pin_key(place: Place) -> EntryKey:
 class State:
     """All entries, and for each message its leaf fragments in reading order."""
 
-    entries: "HashTrieMap[EntryKey, Entry]" = field(default_factory=HashTrieMap)
-    leaves: "HashTrieMap[Place, tuple[FragmentId, ...]]" = field(default_factory=HashTrieMap)
+    entries: "HashTrieMap[EntryKey, Entry]" = field(default_factory=lambda: HashTrieMap())
+    leaves: "HashTrieMap[Place, tuple[FragmentId, ...]]" = field(
+        default_factory=lambda: HashTrieMap()
+    )
 
     def fragment(self, fragment_id: str) -> Fragment | None:
         """Return the fragment with this ID, split ones included, or None."""
