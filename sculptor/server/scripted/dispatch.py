@@ -11,6 +11,7 @@ from sculptor.server.scripted.reply import Reply, ToolCall
 from sculptor.server.scripted.samples import sample
 from sculptor.server.scripted.setting_log import find_settings
 from sculptor.server.scripted.spelled_calls import make_spelled_calls, read_steps
+from sculptor.server.scripted.summary_writing import write_summaries
 from sculptor.tools import toolset
 
 Policy = Callable[[Prompt], Reply | None]
@@ -20,8 +21,8 @@ IDEAL, PAPER = "scripted", "scripted-paper"
 
 _COMMON: Sequence[Policy] = (trace_ancestors, find_settings)
 _POLICIES: Mapping[str, Sequence[Policy]] = {
-    IDEAL: (make_spelled_calls, fold_for_coverage, *_COMMON),
-    PAPER: (make_spelled_calls, fold_all_but_the_tail, *_COMMON),
+    IDEAL: (write_summaries, make_spelled_calls, fold_for_coverage, *_COMMON),
+    PAPER: (write_summaries, make_spelled_calls, fold_all_but_the_tail, *_COMMON),
 }
 
 
