@@ -164,11 +164,10 @@ def make_backend(settings: Settings) -> Backend:
             timeouts = UpstreamTimeouts(
                 first_byte_s=settings.first_byte_timeout, idle_s=settings.idle_timeout
             )
-            relays = settings.relay_client_key and settings.is_loopback and not settings.keys
             upstream = UpstreamSettings(
                 url=settings.upstream,
                 key=settings.upstream_key,
-                relay_client_key=relays,
+                relay_client_key=settings.relays_client_key,
                 timeouts=timeouts,
                 retries=RetrySettings(max_retries=settings.max_retries),
             )

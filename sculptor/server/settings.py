@@ -86,6 +86,12 @@ class Settings(BaseModel):
         return self.host in LOOPBACK
 
     @property
+    def relays_client_key(self) -> bool:
+        """Whether each client's own key goes on to the upstream, for want of one of ours."""
+        wanted = self.relay_client_key and bool(self.upstream) and not self.upstream_key_env
+        return wanted and self.is_loopback and not self.keys
+
+    @property
     def chosen_backend(self) -> Backend:
         """The backend in force."""
         return self.backend or ("openai" if self.upstream else "scripted")
