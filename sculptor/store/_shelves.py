@@ -33,23 +33,21 @@ class ChainIndex:
     """Nodes by chain value; of one value those that cover come first, then the newest."""
 
     def __init__(self) -> None:
-        self._places: dict[Chain, list[tuple[bool, float, int, SessionId, NodeId]]] = {}
-        self._count = 0
+        self._places: dict[Chain, list[tuple[bool, float, SessionId, NodeId]]] = {}
 
     def add(self, node: Node) -> None:
         """Add a new node."""
-        self._count += 1
-        place = (node.covers, node.time, self._count, node.session, node.id)
+        place = (node.covers, node.time, node.session, node.id)
         insort(self._places.setdefault(node.chain, []), place)
 
     def find(self, chain: Chain, limit: int | None) -> list[tuple[SessionId, NodeId]]:
         """Return where the nodes of one value are."""
         found = islice(reversed(self._places.get(chain, ())), limit)
-        return [(session, node) for _, _, _, session, node in found]
+        return [(session, node) for _, _, session, node in found]
 
     def remove(self, chain: Chain, session: SessionId) -> None:
         """Drop a session's nodes of one value."""
-        left = [place for place in self._places.pop(chain, ()) if place[3] != session]
+        left = [place for place in self._places.pop(chain, ()) if place[2] != session]
         if left:
             self._places[chain] = left
 

@@ -130,7 +130,8 @@ class MemoryStore:
         """Return the nodes that follow a node."""
         with self._guard:
             shelf = self._shelf(tenant, session)
-            return [shelf.nodes[name] for name in shelf.children.get(node, ())]
+            found = [shelf.nodes[name] for name in shelf.children.get(node, ())]
+            return sorted(found, key=lambda child: (child.time, child.id))
 
     def path(self, tenant: TenantId, session: SessionId, node: NodeId) -> list[Node]:
         """Return the nodes from the first message to ``node``."""

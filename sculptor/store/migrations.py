@@ -7,6 +7,11 @@ a tree of their own.
 
 ``message_use`` counts references: one row for each session that holds a message, whether as a node,
 in a node's instructions or in a step. Deleting a session removes bytes whose last row goes.
+
+A commit costs what it writes of pages, and a plain request touches a page in each tree it enters.
+So there are no more trees than the questions need, and ``PAGE_BYTES`` is half of SQLite's own:
+measured with requests of 1 KB, that takes a third off a commit, while a message of 400 KB costs a
+quarter more.
 """
 
 import sqlite3
@@ -19,25 +24,26 @@ from sculptor.store import ranked
 APPLICATION_ID = 0x53434C50
 """Marks the file as ours: the letters SCLP."""
 
+PAGE_BYTES = 2_048
+"""How large the pages of a new file are."""
+
 _INITIAL = (
     """CREATE TABLE message (
         tenant TEXT NOT NULL, hash BLOB NOT NULL, wire BLOB NOT NULL,
         PRIMARY KEY (tenant, hash))""",
     """CREATE TABLE message_use (
-        tenant TEXT NOT NULL, session TEXT NOT NULL, message BLOB NOT NULL,
-        PRIMARY KEY (tenant, session, message)) WITHOUT ROWID""",
-    "CREATE INDEX message_use_by_message ON message_use (tenant, message)",
+        tenant TEXT NOT NULL, message BLOB NOT NULL, session TEXT NOT NULL,
+        PRIMARY KEY (tenant, message, session)) WITHOUT ROWID""",
     """CREATE TABLE session (
         tenant TEXT NOT NULL, id TEXT NOT NULL, seed BLOB NOT NULL,
         created REAL NOT NULL, used REAL NOT NULL,
         PRIMARY KEY (tenant, id)) WITHOUT ROWID""",
-    "CREATE INDEX session_by_use ON session (tenant, used)",
     """CREATE TABLE node (
         tenant TEXT NOT NULL, session TEXT NOT NULL, id BLOB NOT NULL, parent BLOB NOT NULL,
         chain BLOB NOT NULL, message BLOB NOT NULL, position INTEGER NOT NULL,
         covers INTEGER NOT NULL, answer INTEGER NOT NULL, instructions BLOB NOT NULL,
         version TEXT NOT NULL, depth INTEGER NOT NULL, time REAL NOT NULL,
-        PRIMARY KEY (tenant, session, id))""",
+        PRIMARY KEY (tenant, session, id)) WITHOUT ROWID""",
     "CREATE INDEX node_by_parent ON node (tenant, session, parent)",
     "CREATE INDEX node_by_chain ON node (tenant, chain, covers, time)",
     "CREATE INDEX node_by_session_chain ON node (tenant, session, chain)",

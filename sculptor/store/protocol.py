@@ -98,7 +98,7 @@ class Store(Protocol):
         ...
 
     def children(self, tenant: TenantId, session: SessionId, node: NodeId) -> list[Node]:
-        """Return the nodes that follow a node."""
+        """Return the nodes that follow a node, oldest first."""
         ...
 
     def path(self, tenant: TenantId, session: SessionId, node: NodeId) -> list[Node]:

@@ -1,7 +1,8 @@
 """The questions put to the tables, and the values their rows make.
 
 A list of values goes into a query padded to one of a few widths, so that few statements are ever
-prepared; the padding is NULL, which equals nothing.
+prepared; the padding is NULL, which equals nothing. Where SQLite, knowing nothing of how many rows
+a session has, would rather read them all, the index is named.
 """
 
 from collections.abc import Iterator, Sequence
@@ -36,7 +37,7 @@ _NODE = (
     "n.tenant, n.session, n.id, n.parent, n.chain, n.message, n.position, n.covers, n.answer, "
     "n.instructions, n.version, n.depth, n.time"
 )
-_NEWEST = "ORDER BY n.covers DESC, n.time DESC, n.rowid DESC"
+_NEWEST = "ORDER BY n.covers DESC, n.time DESC, n.session DESC, n.id DESC"
 _LANE = "tenant, session, id, node, version, depth, admitted, agent, dropped, used"
 _IN_SESSION = "tenant = ? AND session = ?"
 
@@ -51,7 +52,8 @@ SESSIONS = f"""SELECT {_SESSION},
 LANE = f"SELECT {_LANE} FROM lane WHERE {_IN_SESSION} AND id = ?"
 LANES = f"SELECT {_LANE} FROM lane WHERE {_IN_SESSION} ORDER BY used DESC, id DESC"
 NODE = f"SELECT {_NODE} FROM node AS n WHERE {_IN_SESSION} AND id = ?"
-CHILDREN = f"SELECT {_NODE} FROM node AS n WHERE {_IN_SESSION} AND parent = ? ORDER BY rowid"
+CHILDREN = f"""SELECT {_NODE} FROM node AS n INDEXED BY node_by_parent
+    WHERE {_IN_SESSION} AND parent = ? ORDER BY time, id"""
 PATH = f"""WITH RECURSIVE walk(id, parent) AS (
     SELECT id, parent FROM node WHERE tenant = :tenant AND session = :session AND id = :node
     UNION SELECT above.id, above.parent FROM walk JOIN node AS above
@@ -122,14 +124,14 @@ def nodes_by_chain(width: int) -> str:
     """Return the query for the newest nodes of each chain, whatever their session."""
     wanted = ",".join(["(?)"] * width)
     return f"""WITH wanted(chain) AS (VALUES {wanted}) SELECT {_NODE}
-        FROM wanted CROSS JOIN node AS n WHERE n.rowid IN (
-        SELECT m.rowid FROM node AS m WHERE m.tenant = ? AND m.chain = wanted.chain
-        ORDER BY m.covers DESC, m.time DESC, m.rowid DESC LIMIT ?) {_NEWEST}"""
+        FROM wanted CROSS JOIN node AS n WHERE n.tenant = ? AND (n.session, n.id) IN (
+        SELECT m.session, m.id FROM node AS m WHERE m.tenant = ? AND m.chain = wanted.chain
+        ORDER BY m.covers DESC, m.time DESC, m.session DESC, m.id DESC LIMIT ?) {_NEWEST}"""
 
 
 def session_nodes_by_chain(width: int) -> str:
     """Return the query for the nodes of these chains in one session."""
-    return f"""SELECT {_NODE} FROM node AS n
+    return f"""SELECT {_NODE} FROM node AS n INDEXED BY node_by_session_chain
         WHERE n.chain IN ({_marks(width)}) AND {_IN_SESSION} {_NEWEST}"""
 
 

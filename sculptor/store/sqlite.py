@@ -26,7 +26,7 @@ from sculptor.store import queries
 from sculptor.store.checkpoints import load_state
 from sculptor.store.codec import load_operation, searchable_texts
 from sculptor.store.locking import FileLock
-from sculptor.store.migrations import migrate
+from sculptor.store.migrations import PAGE_BYTES, migrate
 from sculptor.store.protocol import NEWEST_PER_CHAIN, RankedHit, Totals
 from sculptor.store.ranked import RankedIndex
 from sculptor.store.records import (
@@ -50,7 +50,12 @@ Durability = Literal["process", "power"]
 
 _SYNCHRONOUS: dict[Durability, str] = {"process": "NORMAL", "power": "FULL"}
 _BUSY_MS = 5_000
+_LOG_PAGES = 4_096
+"""So many pages the log grows by before they are moved to the file, which waits for the disk."""
+
 _INDEXED = 32
+"""So many messages are indexed for ranked search before other writes have their turn."""
+
 _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 
 
@@ -129,7 +134,7 @@ class SqliteStore:
         rows: list[queries.Row] = []
         for width, values in queries.spread(list(order)):
             if session is None:
-                rows += self._rows(queries.nodes_by_chain(width), (*values, tenant, limit))
+                rows += self._rows(queries.nodes_by_chain(width), (*values, tenant, tenant, limit))
             else:
                 query = queries.session_nodes_by_chain(width)
                 rows += self._rows(query, (*values, tenant, session))
@@ -347,8 +352,10 @@ def _prepared(path: Path, durability: Durability) -> sqlite3.Connection:
     """Return the connection that writes, with all tables there."""
     connection = _connected(path)
     try:
+        connection.execute(f"PRAGMA page_size = {PAGE_BYTES}")
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute(f"PRAGMA synchronous = {_SYNCHRONOUS[durability]}")
+        connection.execute(f"PRAGMA wal_autocheckpoint = {_LOG_PAGES}")
         connection.execute("PRAGMA secure_delete = ON")
         migrate(connection)
     except BaseException:

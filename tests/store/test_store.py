@@ -196,18 +196,18 @@ def test_a_lane_record_leaves_the_head_and_never_withdraws_admission(store: Stor
 
 
 def test_nodes_are_found_by_chain_covering_and_newest_first(store: Store) -> None:
-    talks = [Talk(f"s{number}", time=float(number % 10)) for number in range(20)]
+    talks = [Talk(f"s{number:02d}", time=float(number % 10)) for number in range(20)]
     for talk in talks:
-        covers = talk.name in ("s3", "s7")
+        covers = talk.name in ("s03", "s07")
         store.write([*talk.say("Hi"), *talk.say("Hello", "assistant", covers=covers)]).result()
     hi, hello = talks[0].chains
     wanted = [Chain(bytes([n]) * 16) for n in range(70)]
     found = store.nodes_by_chain(LOCAL, [*wanted, hello, hi, hello])
     assert [node.chain for node in found] == [hello] * 16 + [hi] * 16
-    assert [node.session for node in found[:4]] == ["s7", "s3", "s19", "s9"]
-    assert [node.session for node in found[16:19]] == ["s19", "s9", "s18"]
-    (only,) = store.nodes_by_chain(LOCAL, [hi], SessionId("s5"))
-    assert (only.session, only.message) == ("s5", talks[5].messages[0].hash)
+    assert [node.session for node in found[:4]] == ["s07", "s03", "s19", "s09"]
+    assert [node.session for node in found[16:19]] == ["s19", "s09", "s18"]
+    (only,) = store.nodes_by_chain(LOCAL, [hi], SessionId("s05"))
+    assert (only.session, only.message) == ("s05", talks[5].messages[0].hash)
     assert len(store.nodes_by_chain(LOCAL, [hi], limit=20)) == 20
     assert store.nodes_by_chain(OTHER, [hi]) == []
 
