@@ -19,7 +19,7 @@ from sculptor.loop.requests import (
     model_request,
     read_request,
 )
-from sculptor.loop.turn import Billed, Budget, Turn, pass_through, run_turn
+from sculptor.loop.turn import Billed, Budget, Turn, pass_through, run_turn, turn_of
 
 __all__ = [
     "Billed",
@@ -43,4 +43,5 @@ __all__ = [
     "pass_through",
     "read_request",
     "run_turn",
+    "turn_of",
 ]

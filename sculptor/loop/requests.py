@@ -49,10 +49,15 @@ class ClientRequest:
         tools = self.value.get("tools")
         return tools if isinstance(tools, list) else ()
 
+    @property
+    def asks_several(self) -> bool:
+        """Whether more than one choice is asked for."""
+        count = self.value.get("n")
+        return isinstance(count, int) and count > 1
+
     def stand_down(self, names: frozenset[str]) -> StandDown | None:
         """Tell why tools with these names cannot be offered here, or None."""
-        count = self.value.get("n")
-        if isinstance(count, int) and count > 1:
+        if self.asks_several:
             return "n"
         if any(_tool_name(tool) in names for tool in self.client_tools):
             return "tool_name"

@@ -160,10 +160,15 @@ def pass_through(request: ModelRequest, view_tokens: int = 0) -> Generator[Effec
     while True:
         event: Delta | Completed = yield Next()
         if isinstance(event, Completed):
-            produced = parse_message(orjson.dumps(event.message), event.message)
-            billed = Billed(tokens=event.usage, view_tokens=view_tokens)
-            return Turn(answer=event, produced=produced, billed=(billed,))
+            return turn_of(event, view_tokens)
         yield Emit(event)
+
+
+def turn_of(answer: Completed, view_tokens: int = 0) -> Turn:
+    """Return the turn of one call whose answer is left as it is."""
+    produced = parse_message(orjson.dumps(answer.message), answer.message)
+    billed = Billed(tokens=answer.usage, view_tokens=view_tokens)
+    return Turn(answer=answer, produced=produced, billed=(billed,))
 
 
 def _call(

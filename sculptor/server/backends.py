@@ -76,10 +76,7 @@ class HttpModel:
 
     async def stream(self, request: ModelRequest) -> AsyncIterator[Event]:
         """Answer a request, piece by piece."""
-        response = await self._post(request)
-        with response:
-            if not self.headers:
-                self.headers.extend(response.relayed())
+        with await self.open(request) as response:
             if not response.is_event_stream:
                 completed = read_completion(parse_json(await response.read()))
                 for delta in deltas_of(completed):
@@ -96,6 +93,13 @@ class HttpModel:
                 if is_done:
                     break
             yield reader.complete()
+
+    async def open(self, request: ModelRequest) -> UpstreamResponse:
+        """Send a request and return the answer, its head read."""
+        response = await self._post(request)
+        if not self.headers:
+            self.headers.extend(response.relayed())
+        return response
 
     async def _post(self, request: ModelRequest) -> UpstreamResponse:
         """Send a request; once more without ``stream_options`` where the upstream refuses it."""

@@ -9,6 +9,7 @@ and ``x-context-status`` says so.
 import re
 import time
 from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 from uuid import uuid4
@@ -34,12 +35,14 @@ from sculptor.loop import (
     pass_through,
     read_request,
     run_turn,
+    turn_of,
 )
 from sculptor.loop.turn import Effect
 from sculptor.server.auth import Caller
-from sculptor.server.backends import Backend, BoundModel
+from sculptor.server.backends import Backend, BoundModel, HttpModel
 from sculptor.server.bodies import parse_body, read_body
 from sculptor.server.cancellation import ClientWatch
+from sculptor.server.choices import read_whole, relay_stream
 from sculptor.server.envelope import ApiError, ErrorFormatter
 from sculptor.server.event_stream import EventStream, StreamSettings
 from sculptor.server.headers import RawHeaders
@@ -75,11 +78,15 @@ class Exchange:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """How a request is answered: the turn to run, and what the client is told of it."""
+    """How a request is answered: the turn to run, and what the client is told of it.
+
+    ``choices``: the request to relay instead, where several choices are asked for.
+    """
 
     turn: Generator[Effect, Any, Turn]
     status: str
     managed: bool = False
+    choices: ModelRequest | None = None
 
 
 class ChatCompletions:
@@ -141,11 +148,16 @@ class ChatCompletions:
         watch: ClientWatch,
     ) -> None:
         """Answer; where the upstream finds the view too long, fold it to fit and try again."""
-        answer = self._stream if exchange.request.stream else self._send_whole
         for attempt in range(_OVERFLOW_TRIES + 1):
             plan = self._plan(exchange, live, trouble)
             try:
-                return await answer(exchange, live, plan, send, watch)
+                if plan.choices is not None:
+                    await self._relay_choices(exchange, live, plan, send, watch)
+                elif exchange.request.stream:
+                    await self._stream(exchange, live, plan, send, watch)
+                else:
+                    await self._send_whole(exchange, live, plan, send)
+                return
             except UpstreamStatus as error:
                 before = live.context.tokens if live else 0
                 if live is None or attempt == _OVERFLOW_TRIES or not is_overflow(error):
@@ -188,11 +200,9 @@ class ChatCompletions:
         request = exchange.request
         mode = self._mode(exchange.headers)
         if live is None:
-            plain = pass_through(model_request(request, None))
-            return Plan(turn=plain, status=f"bypassed; reason={trouble}")
+            return self._plain(exchange, f"bypassed; reason={trouble}", 0)
         if mode == "off":
-            plain = pass_through(model_request(request, None), live.context.tokens)
-            return Plan(turn=plain, status="off")
+            return self._plain(exchange, "off", live.context.tokens)
         self._fit(live, request)
         reason = request.stand_down(self._toolset.names)
         offered = self._is_offered(live, mode)
@@ -208,7 +218,16 @@ class ChatCompletions:
             return Plan(turn=turn, status="tools-on", managed=True)
         call = self._view_request(live, request, defined=offered and request.forwards_choice)
         status = f"tools-off; reason={reason}" if offered and reason else "passthrough"
-        return Plan(turn=pass_through(call, live.context.tokens), status=status)
+        several = request.asks_several and isinstance(exchange.model, HttpModel)
+        turn = pass_through(call, live.context.tokens)
+        return Plan(turn=turn, status=status, choices=call if several else None)
+
+    def _plain(self, exchange: Exchange, status: str, tokens: int) -> Plan:
+        """Let a request pass as it came."""
+        call = model_request(exchange.request, None)
+        several = exchange.request.asks_several and isinstance(exchange.model, HttpModel)
+        turn = pass_through(call, tokens)
+        return Plan(turn=turn, status=status, choices=call if several else None)
 
     def _mode(self, headers: Mapping[str, str]) -> Mode:
         asked = headers.get("x-sculptor", "").strip().lower()
@@ -293,9 +312,7 @@ class ChatCompletions:
         live: LiveLane | None,
         plan: Plan,
         send: Send,
-        watch: ClientWatch,
     ) -> None:
-        del watch
         turn = await self._run(exchange, live, plan)
         wire = await self._record(live, turn)
         completed = replace(turn.answer, message=orjson.loads(wire))
@@ -307,19 +324,49 @@ class ChatCompletions:
             usage=self._usage(live, turn),
             fields=self._extension(live, turn) if plan.managed else None,
         )
-        headers: RawHeaders = [
-            (b"content-type", b"application/json"),
-            (b"content-length", str(len(body)).encode()),
-            *exchange.model.headers,
-            *_own_headers(exchange, live, plan),
-        ]
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
-        await send({"type": "http.response.body", "body": body})
+        await _send_json(send, body, [*exchange.model.headers, *_own_headers(exchange, live, plan)])
+
+    async def _relay_choices(
+        self,
+        exchange: Exchange,
+        live: LiveLane | None,
+        plan: Plan,
+        send: Send,
+        watch: ClientWatch,
+    ) -> None:
+        """Relay an answer of several choices untouched; the first is kept in the store."""
+        model, call = exchange.model, plan.choices
+        assert isinstance(model, HttpModel)
+        assert call is not None
+        headers = _own_headers(exchange, live, plan)
+        if not exchange.request.stream:
+            body, answers = await read_whole(model, call)
+            await self._record(live, turn_of(answers[0]))
+            await _send_json(send, body, [*model.headers, *headers])
+            return
+        stream = EventStream(
+            send, headers=headers, abort=watch.abort, settings=self._stream_settings
+        )
+        async with stream as out:
+            try:
+                answers = await relay_stream(model, call, out)
+                await self._record(live, turn_of(answers[0]))
+                await out.end(DONE)
+            except Exception as error:
+                await self._break(exchange, out, error)
+
+    async def _break(self, exchange: Exchange, out: EventStream, error: Exception) -> None:
+        """End a stream in an error frame; before its head went out, the error is raised."""
+        if not out.is_begun:
+            raise error
+        log.warning("stream.failed", request_id=exchange.request_id, error=str(error))
+        await out.end(format_error_frame(self._formatter.envelope(error)))
 
     async def _run(self, exchange: Exchange, live: LiveLane | None, plan: Plan) -> Turn:
-        async for item in self._drive(exchange, live, plan):
-            if isinstance(item, Turn):
-                return item
+        async with aclosing(self._drive(exchange, live, plan)) as items:
+            async for item in items:
+                if isinstance(item, Turn):
+                    return item
         raise RuntimeError("a turn ended without an answer")
 
     async def _stream(
@@ -342,22 +389,19 @@ class ChatCompletions:
         )
         async with stream as out:
             try:
-                async for item in self._drive(exchange, live, plan):
-                    if isinstance(item, Turn):
-                        await self._end_stream(exchange, live, plan, writer, out, item)
-                    else:
+                async with aclosing(self._drive(exchange, live, plan)) as items:
+                    async for item in items:
                         if not out.is_begun:
                             headers.extend(exchange.model.headers)
-                        await out.write(writer.delta(item))
+                        if isinstance(item, Turn):
+                            await self._end_stream(live, plan, writer, out, item)
+                        else:
+                            await out.write(writer.delta(item))
             except Exception as error:
-                if not out.is_begun:
-                    raise
-                log.warning("stream.failed", request_id=exchange.request_id, error=str(error))
-                await out.end(format_error_frame(self._formatter.envelope(error)))
+                await self._break(exchange, out, error)
 
     async def _end_stream(
         self,
-        exchange: Exchange,
         live: LiveLane | None,
         plan: Plan,
         writer: ChunkWriter,
@@ -423,6 +467,16 @@ class ChatCompletions:
                 "billed": billed,
             }
         }
+
+
+async def _send_json(send: Send, body: bytes, headers: RawHeaders) -> None:
+    start: RawHeaders = [
+        (b"content-type", b"application/json"),
+        (b"content-length", str(len(body)).encode()),
+        *headers,
+    ]
+    await send({"type": "http.response.start", "status": 200, "headers": start})
+    await send({"type": "http.response.body", "body": body})
 
 
 def _answer_id() -> str:

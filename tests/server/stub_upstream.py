@@ -97,9 +97,10 @@ class StubUpstream:
         reason = "tool_calls" if message.get("tool_calls") else "stop"
         head = {"id": "up-1", "created": 1, "model": "stub-2026"}
         if not value.get("stream"):
-            choice = {"index": 0, "message": message, "finish_reason": reason, "logprobs": None}
+            rest = {"message": message, "finish_reason": reason, "logprobs": None}
+            choices = [{"index": index, **rest} for index in range(value.get("n") or 1)]
             return web.json_response(
-                {**head, "object": "chat.completion", "choices": [choice], "usage": usage}
+                {**head, "object": "chat.completion", "choices": choices, "usage": usage}
             )
         response = web.StreamResponse(headers={"content-type": "text/event-stream"})
         await response.prepare(request)
@@ -110,12 +111,20 @@ class StubUpstream:
             deltas.append({"tool_calls": [{"index": index, **item}]})
         head["object"] = "chat.completion.chunk"
         for delta in deltas:
-            chunk = {**head, "choices": [{"index": 0, "delta": delta, "finish_reason": None}]}
-            await response.write(b"data: " + orjson.dumps(chunk) + b"\n\n")
-        last = {**head, "choices": [{"index": 0, "delta": {}, "finish_reason": reason}]}
-        await response.write(b"data: " + orjson.dumps(last) + b"\n\n")
+            await response.write(_chunk(head, value, delta, None))
+        await response.write(_chunk(head, value, {}, reason))
         if (value.get("stream_options") or {}).get("include_usage"):
             tail = {**head, "choices": [], "usage": usage}
             await response.write(b"data: " + orjson.dumps(tail) + b"\n\n")
         await response.write(b"data: [DONE]\n\n")
         return response
+
+
+def _chunk(
+    head: dict[str, Any], value: dict[str, Any], delta: dict[str, Any], reason: str | None
+) -> bytes:
+    frames = [
+        {**head, "choices": [{"index": index, "delta": delta, "finish_reason": reason}]}
+        for index in range(value.get("n") or 1)
+    ]
+    return b"".join(b"data: " + orjson.dumps(frame) + b"\n\n" for frame in frames)

@@ -244,3 +244,24 @@ def test_bad_input_is_refused_in_words(proxy: str, body: bytes, words: str) -> N
     assert words.lower() in error["message"].lower()
     assert error["type"] == "invalid_request_error"
     assert response.headers["x-request-id"]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_several_choices_are_all_relayed(proxy: str, upstream: StubUpstream, stream: bool) -> None:
+    upstream.answers.append(say("pick me"))
+    body = {"model": "m", "messages": [user("hi")], "n": 3, "stream": stream}
+    response = post(proxy, body)
+    assert response.status_code == 200
+    if stream:
+        lines = [line[6:] for line in response.text.splitlines() if line.startswith("data: {")]
+        seen = [choice for line in lines for choice in orjson.loads(line)["choices"]]
+        texts = {
+            i: "".join(c["delta"].get("content") or "" for c in seen if c["index"] == i)
+            for i in range(3)
+        }
+    else:
+        texts = {c["index"]: c["message"]["content"] for c in response.json()["choices"]}
+    assert texts == {0: "pick me", 1: "pick me", 2: "pick me"}
+    follow = [user("hi"), {"role": "assistant", "content": "pick me"}, user("so?")]
+    again = post(proxy, {"model": "m", "messages": follow})
+    assert again.headers["x-session-id"] == response.headers["x-session-id"]
