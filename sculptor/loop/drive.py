@@ -107,7 +107,7 @@ async def drive(
                 case NeedSummaries(jobs=jobs) if surroundings.summarizer is None:
                     answer = await _summaries(model, jobs, summary_request(jobs))
                 case NeedEmbeddings(texts=texts) if surroundings.embed is not None:
-                    answer = await surroundings.embed(texts)
+                    answer = await _vectors(surroundings.embed, texts)
                 case _:
                     answer = local_answer(effect, surroundings)
     finally:
@@ -192,6 +192,16 @@ async def _close(events: AsyncIterator[Event] | None) -> None:
     close = getattr(events, "aclose", None)
     if close is not None:
         await close()
+
+
+async def _vectors(
+    embed: Callable[[Sequence[str]], Awaitable[list[list[float]]]], texts: Sequence[str]
+) -> list[list[float]] | None:
+    """Return vectors, or None where the embedder fails: the tool then names other modes."""
+    try:
+        return await embed(texts)
+    except SculptorError:
+        return None
 
 
 async def _summaries(model: Model, jobs: Sequence[SummaryJob], request: ModelRequest) -> Summaries:

@@ -43,6 +43,7 @@ from sculptor.server.backends import Backend, BoundModel, HttpModel
 from sculptor.server.bodies import parse_body, read_body
 from sculptor.server.cancellation import ClientWatch
 from sculptor.server.choices import read_whole, relay_stream
+from sculptor.server.embedding import UpstreamEmbedder
 from sculptor.server.envelope import ApiError, ErrorFormatter
 from sculptor.server.event_stream import EventStream, StreamSettings
 from sculptor.server.headers import RawHeaders
@@ -275,6 +276,7 @@ class ChatCompletions:
 
         surroundings = Surroundings(
             ranked=lambda need: self._ranked(exchange, need),
+            embed=self._embedder(exchange),
             summarizer=ExtractiveSummarizer() if self._settings.summarizer != "model" else None,
         )
         return drive(
@@ -283,6 +285,18 @@ class ChatCompletions:
             surroundings,
             keep=keep,
             summary_request=lambda jobs: self._summary_request(exchange.request, jobs),
+        )
+
+    def _embedder(self, exchange: Exchange) -> UpstreamEmbedder | None:
+        upstream, model = self._backend.upstream, self._settings.embeddings_model
+        if upstream is None or not model:
+            return None
+        return UpstreamEmbedder(
+            upstream,
+            model,
+            request_id=exchange.request_id,
+            client_headers=exchange.headers,
+            client_key=exchange.caller.key,
         )
 
     def _ranked(self, exchange: Exchange, need: NeedRanked) -> Sequence[Any]:

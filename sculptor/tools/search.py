@@ -149,7 +149,7 @@ def _semantic(texts: Sequence[Text], query: str) -> Generator[Need, Any, list[Sp
     vectors: Sequence[Sequence[float]] | None = yield NeedEmbeddings((query, *pieces))
     if vectors is None:
         raise ToolError(
-            "NO_EMBEDDER", "No embedder is configured; use mode ranked, exact or fuzzy instead."
+            "NO_EMBEDDER", "No embedder can be reached; use mode ranked, exact or fuzzy instead."
         )
     order = cosine_ranking(vectors[0], vectors[1:], limit=_RANKED_DEPTH)
     return [passages[number] for number, _ in order]

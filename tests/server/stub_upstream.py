@@ -86,6 +86,13 @@ class StubUpstream:
     async def _other(self, request: web.Request) -> web.Response:
         body = await request.read()
         self.seen.append(Seen(body, {k.lower(): v for k, v in request.headers.items()}))
+        if request.path == "/v1/embeddings" and isinstance(self.seen[-1].value["input"], list):
+            texts = self.seen[-1].value["input"]
+            rows = [
+                {"index": i, "embedding": [float(len(text)), float(text.count("5")), 1.0]}
+                for i, text in enumerate(texts)
+            ]
+            return web.json_response({"object": "list", "data": rows})
         return web.json_response({"path": request.path_qs, "size": len(body)})
 
     async def _chat(self, request: web.Request) -> web.StreamResponse:

@@ -265,3 +265,56 @@ def test_several_choices_are_all_relayed(proxy: str, upstream: StubUpstream, str
     follow = [user("hi"), {"role": "assistant", "content": "pick me"}, user("so?")]
     again = post(proxy, {"model": "m", "messages": follow})
     assert again.headers["x-session-id"] == response.headers["x-session-id"]
+
+
+def test_semantic_search_asks_the_upstream_for_vectors(upstream: StubUpstream) -> None:
+    settings = Settings(
+        port=0,
+        store="memory",
+        upstream=upstream.url,
+        drain_seconds=1,
+        embeddings_model="emb",
+    )
+    url, stop = serve_in_thread(settings)
+    search = call(("search_context", {"queries": ["item 5"], "mode": "semantic"}))
+    upstream.answers += [search, say("done")]
+    response = post(url, {"model": "m", "messages": [user(LONG + QUESTION)]})
+    stop()
+    assert response.status_code == 200
+    asked = next(seen.value for seen in upstream.seen if "input" in seen.value)
+    assert asked["model"] == "emb"
+    assert asked["input"][0] == "item 5"
+    row = orjson.loads(upstream.seen[-1].value["messages"][-1]["content"])["results"][0]
+    assert row["hits"][0]["text"]
+
+
+def test_a_summary_is_made_from_the_original_and_paid_for_in_the_receipt(
+    proxy: str, upstream: StubUpstream
+) -> None:
+    def shorten(body: dict[str, Any]) -> dict[str, Any]:
+        assert "tools" not in body
+        assert "item 17" in str(body["messages"])
+        name = next(iter(made))
+        return {"role": "assistant", "content": f"{name}: items are multiples of seven"}
+
+    made: dict[str, None] = {}
+
+    def summarize(body: dict[str, Any]) -> dict[str, Any]:
+        table = orjson.loads(body["messages"][-1]["content"])["fragments"]
+        made[table[0]["id"]] = None
+        arguments = {"fragment_ids": [table[0]["id"]], "focus": "the rule"}
+        return call(("summarize_fragment", arguments))(body)
+
+    upstream.answers += [
+        call(("fragment_context", {"num_fragments": 4})),
+        summarize,
+        shorten,
+        say("done"),
+    ]
+    response = post(proxy, {"model": "m", "messages": [user(LONG + QUESTION)]})
+    assert response.status_code == 200
+    sent = upstream.seen[-1].value["messages"]
+    told = orjson.loads(sent[-1]["content"])
+    assert told["cost_tokens"] > 0, told
+    assert "multiples of seven" in sent[0]["content"]
+    assert "summary (focus: the rule)" in sent[0]["content"]
