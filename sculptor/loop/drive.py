@@ -135,6 +135,7 @@ def drive_blocking(
             answer = None
             match effect:
                 case Call(request=request):
+                    _close_blocking(events)
                     events = model.stream(request)
                 case Next():
                     answer = next(events or iter(()), None) or _ended()
@@ -148,6 +149,7 @@ def drive_blocking(
                     answer = local_answer(effect, surroundings)
     finally:
         turn.close()
+        _close_blocking(events)
 
 
 def local_answer(need: Need | Effect, surroundings: Surroundings) -> object:
@@ -186,6 +188,12 @@ def deltas_of(completed: Completed) -> Iterator[Delta]:
 async def _next(events: AsyncIterator[Event] | None) -> Event:
     event = None if events is None else await anext(events, None)
     return event or _ended()
+
+
+def _close_blocking(events: Iterator[Event] | None) -> None:
+    close = getattr(events, "close", None)
+    if close is not None:
+        close()
 
 
 async def _close(events: AsyncIterator[Event] | None) -> None:

@@ -103,7 +103,6 @@ class _Progress:
     """What a running turn has gathered."""
 
     texts: list[str] = field(default_factory=list)
-    extras: dict[str, Any] = field(default_factory=dict)
     billed: list[Billed] = field(default_factory=list)
     input_tokens: int = 0
     is_gap_due: bool = False
@@ -127,7 +126,7 @@ def run_turn(
     """Answer one client request, letting the model work on its context meanwhile."""
     progress = _Progress()
     started = clock()
-    spent = sum(not step.replaces for step in context.open_steps())
+    spent = len(context.open_steps())
     steps = 0
     while True:
         seconds = clock() - started
