@@ -1,0 +1,240 @@
+"""Both drivers do the same, and leave nothing open."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator, Sequence
+from typing import Any
+
+import orjson
+import pytest
+
+from sculptor.chat import Completed, TextDelta, ToolCallDelta
+from sculptor.errors import UpstreamBroken, UpstreamStatus
+from sculptor.loop import (
+    Budget,
+    Event,
+    ModelRequest,
+    Surroundings,
+    Turn,
+    deltas_of,
+    drive,
+    drive_blocking,
+    run_turn,
+)
+from sculptor.loop.drive import local_answer
+from sculptor.store.protocol import RankedHit
+from sculptor.summaries import SummaryJob, format_jobs
+from sculptor.tools import NeedEmbeddings, NeedRanked, toolset
+
+from .scripted import (
+    FILLER,
+    ScriptedModel,
+    call,
+    calls,
+    context_of,
+    request_of,
+    run,
+    run_awaiting,
+    says,
+    surroundings,
+)
+
+HISTORY = [
+    {"role": "user", "content": "port: 8080\n" + FILLER * 120},
+    {"role": "assistant", "content": "Noted."},
+    {"role": "user", "content": "Which port?"},
+]
+FOLD_ALL = {"num_fragments": 4, "fold_except": []}
+
+
+def script() -> ScriptedModel:
+    return ScriptedModel(
+        calls(call("fragment_context", **FOLD_ALL), text="Tidying."),
+        calls(call("search_context", queries=["port"])),
+        says("8080"),
+    )
+
+
+def test_the_driver_that_awaits_and_the_one_that_blocks_agree() -> None:
+    request = request_of(HISTORY, stream=True)
+    blocking, awaiting = context_of(request.messages), context_of(request.messages)
+    deltas, turn = run(blocking, request, script())
+    kept: list[Any] = []
+    others, other = asyncio.run(run_awaiting(awaiting, request, script(), kept=kept))
+    assert deltas == others
+    assert turn.answer == other.answer
+    assert turn.billed == other.billed
+    assert blocking.version == awaiting.version
+    assert blocking.hits == awaiting.hits
+
+
+def test_each_step_is_kept_before_the_model_sees_its_results() -> None:
+    request = request_of(HISTORY)
+    context = context_of(request.messages)
+    model = script()
+    kept: list[Any] = []
+    asyncio.run(run_awaiting(context, request, model, kept=kept))
+    assert [step for step, _, _ in kept] == context.steps
+    operations = [len(unsaved) for _, _, unsaved in kept]
+    assert operations == [1, len(context.unsaved)]
+
+
+def test_every_stream_of_the_model_is_closed() -> None:
+    request = request_of(HISTORY)
+    model = script()
+    run(context_of(request.messages), request, model)
+    assert model.closed == 3
+
+
+def test_a_client_that_leaves_closes_the_model() -> None:
+    request = request_of(HISTORY, stream=True)
+    pieces: list[Event] = [TextDelta(text="a"), TextDelta(text="b")]
+
+    model = ScriptedModel(pieces)
+    items = drive_blocking(
+        begin(request), model, surroundings(), summary_request=lambda jobs: summary(jobs)
+    )
+    assert next(items) == TextDelta(text="a")
+    items.close()
+    assert model.closed == 1
+
+    async def leave() -> int:
+        model = ScriptedModel(pieces)
+        items = drive(
+            begin(request),
+            model.awaiting,
+            surroundings(),
+            keep=keep,
+            summary_request=lambda jobs: summary(jobs),
+        )
+        assert await anext(items) == TextDelta(text="a")
+        await items.aclose()
+        return model.closed
+
+    assert asyncio.run(leave()) == 1
+
+
+def test_a_stream_that_ends_without_an_answer_is_broken() -> None:
+    request = request_of(HISTORY)
+    with pytest.raises(UpstreamBroken, match="ended before"):
+        run(context_of(request.messages), request, ScriptedModel([TextDelta(text="a")]))
+    with pytest.raises(UpstreamBroken, match="ended before"):
+        asyncio.run(
+            run_awaiting(context_of(request.messages), request, ScriptedModel([TextDelta(text="")]))
+        )
+
+
+def test_a_whole_answer_is_the_deltas_of_a_streamed_one() -> None:
+    custom = {"id": "c2", "type": "custom", "custom": {"name": "shell", "input": "ls"}}
+    completed = calls(call("get_weather", "c1", city="Rome"), custom, text="Wait.")
+    assert list(deltas_of(completed)) == [
+        TextDelta(text="Wait."),
+        ToolCallDelta(index=0, id="c1", name="get_weather", arguments='{"city":"Rome"}'),
+        ToolCallDelta(index=1, id="c2", name="shell", arguments="ls", kind="custom"),
+    ]
+
+
+def test_the_model_that_answers_summarizes_where_there_is_no_other() -> None:
+    for awaiting in (False, True):
+        context, model = summarized(lambda request: says(reply_to(request), tokens=(900, 20)))
+        outcome = drive_summary(context, model, awaiting=awaiting)
+        fragment = next(context.fragments())
+        assert fragment.summary is not None
+        assert fragment.summary.text == "The port is 8080."
+        assert fragment.summary.model == "scripted"
+        assert context.log.get(context.depth).receipt.cost_tokens == 920
+        assert outcome.answer.text == "8080"
+
+
+def test_a_summary_that_fails_leaves_the_original() -> None:
+    for awaiting in (False, True):
+        context, model = summarized(lambda request: UpstreamStatus(500, b""))
+        outcome = drive_summary(context, model, awaiting=awaiting)
+        assert next(context.fragments()).status == "visible"
+        told = orjson.loads(context.steps[-1].messages[1].text)
+        assert told["error"] == "NOT_SUMMARIZED"
+        assert outcome.answer.text == "8080"
+
+
+def test_needs_are_answered_from_the_surroundings() -> None:
+    hit = RankedHit(request_of(HISTORY).messages[0].hash, 0, 0, 4, 1.0)
+
+    class Embedder:
+        name = "letters"
+
+        def embed(self, texts: Sequence[str]) -> list[list[float]]:
+            return [[float(len(text))] for text in texts]
+
+    around = Surroundings(ranked=lambda need: [hit], embedder=Embedder())
+    assert local_answer(NeedRanked((), "port", 5), around) == [hit]
+    assert local_answer(NeedEmbeddings(("ab", "c")), around) == [[2.0], [1.0]]
+    assert local_answer(NeedEmbeddings(("ab",)), surroundings()) is None
+
+
+def begin(request: Any) -> Any:
+    return run_turn(
+        context_of(request.messages),
+        request,
+        toolset("full"),
+        budget=Budget(),
+        clock=lambda: 0.0,
+    )
+
+
+async def keep(step: Any, usage: Any) -> None:
+    del step, usage
+
+
+def summary(jobs: Sequence[SummaryJob]) -> ModelRequest:
+    messages = format_jobs(jobs)
+    value = {"model": "m", "messages": messages, "purpose": "summary"}
+    wires = tuple(orjson.dumps(message) for message in messages)
+    return ModelRequest(
+        body=orjson.dumps(value), messages=wires, tools=(), value=value, stream=False
+    )
+
+
+def reply_to(request: ModelRequest) -> str:
+    text = orjson.loads(request.messages[-1])["content"]
+    name = next(word for word in text.split() if len(word) == 6 and word.startswith("f"))
+    return f"=== {name} ===\nThe port is 8080."
+
+
+def summarized(answer: Any) -> tuple[Any, ScriptedModel]:
+    """Return a context with one fragment, and a model that asks for its summary."""
+    request = request_of(HISTORY)
+    context = context_of(request.messages)
+
+    def reply(sent: ModelRequest) -> Any:
+        if sent.value.get("purpose") == "summary":
+            return answer(sent)
+        if not list(context.fragments()):
+            return calls(call("fragment_context", num_fragments=1))
+        if len(context.steps) == 1:
+            return calls(call("summarize_fragment", fragment_ids=["all"], focus="the port"))
+        return says("8080")
+
+    return context, ScriptedModel(reply)
+
+
+def drive_summary(context: Any, model: ScriptedModel, *, awaiting: bool) -> Turn:
+    request = request_of(HISTORY)
+    turn = run_turn(context, request, toolset("full"), budget=Budget(), clock=lambda: 0.0)
+    around = Surroundings(ranked=lambda need: [])
+    if not awaiting:
+        items: Iterator[Any] = drive_blocking(turn, model, around, summary_request=summary)
+        return list(items)[-1]
+
+    async def run_it() -> Turn:
+        driven: AsyncIterator[Any] = drive(
+            turn, model.awaiting, around, keep=keep, summary_request=summary
+        )
+        return [item async for item in driven][-1]
+
+    return asyncio.run(run_it())
+
+
+def test_a_completed_alone_is_an_answer() -> None:
+    request = request_of(HISTORY)
+    whole = Completed(message={"role": "assistant", "content": "8080"}, finish_reason="stop")
+    _, turn = run(context_of(request.messages), request, ScriptedModel([whole]))
+    assert turn.answer.message["content"] == "8080"
