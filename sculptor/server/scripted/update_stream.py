@@ -82,7 +82,7 @@ def read_update_stream(prompt: Prompt) -> UpdateStream | None:
         return None
     keys = tuple(key.strip() for key in asked[-1][2].split(","))
     sentence = _SENTENCE.search(prompt.question, asked[-1].end())
-    text, updates = _newest_stream(prompt.texts("user"), asked[-1].start(), keys)
+    text, updates = _find_stream(prompt.texts("user"), asked[-1].start(), keys)
     return UpdateStream(
         keys=keys,
         probe=asked[-1][1],
@@ -93,15 +93,16 @@ def read_update_stream(prompt: Prompt) -> UpdateStream | None:
     )
 
 
-def _newest_stream(
+def _find_stream(
     texts: Sequence[str], end: int, keys: Sequence[str]
 ) -> tuple[str, tuple[Update, ...]]:
+    """Return the newest text with updates; where none is left in view, one with a fold."""
     for text in reversed(texts):
         updates = tuple(_updates(text, end, keys))
         if updates:
             return text, updates
         end = -1
-    return texts[-1], ()
+    return next((text for text in reversed(texts) if _MARKER.search(text)), ""), ()
 
 
 def _updates(text: str, end: int, keys: Sequence[str]) -> Iterator[Update]:
