@@ -1,0 +1,62 @@
+"""What all commands share: how they print, and how an error ends them.
+
+An error raised on purpose is one line on standard error and a status of 1; Ctrl-C is a status of
+130 and nothing else. What we did wrong keeps its traceback.
+"""
+
+import json
+import os
+import sys
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from sculptor.errors import SculptorError
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+
+INTERRUPTED = 130
+
+
+class CommandError(SculptorError):
+    """What a command cannot do; the text says what to do instead."""
+
+
+class Group(TyperGroup):
+    """A group of commands whose errors are one line."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command that was asked for."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            # Whoever read our output has enough; the interpreter must not try to flush it again.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit(1) from None
+        except (SculptorError, OSError) as error:
+            typer.echo(f"Error: {error}", err=True)
+            raise typer.Exit(1) from error
+        except KeyboardInterrupt:
+            raise typer.Exit(INTERRUPTED) from None
+
+
+def print_json(value: object) -> None:
+    """Print one JSON value on one line, as UTF-8 whatever the terminal's encoding is."""
+    text = json.dumps(value, ensure_ascii=False)
+    sys.stdout.buffer.write(text.encode("utf-8", "surrogatepass") + b"\n")
+    sys.stdout.buffer.flush()
+
+
+def print_pairs(pairs: "list[tuple[str, str]]", *, title: str = "") -> None:
+    """Print labels and values, the values in one column and never broken."""
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(highlight=False)
+    if title:
+        console.print(Text(title, style="bold"), soft_wrap=True)
+    width = max(len(label) for label, _ in pairs)
+    for label, value in pairs:
+        line = Text.assemble(("  " + label.ljust(width + 2), "dim"), value)
+        console.print(line, soft_wrap=True)

@@ -1,0 +1,184 @@
+"""The management API as the command line reaches it.
+
+Through the server that runs, where one does, for it alone may write its store; else through the
+same routes over the store file itself, in this process and for the length of one command.
+"""
+
+import asyncio
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from sculptor.cli.console import CommandError
+from sculptor.cli.running import find_server
+from sculptor.errors import StoreLocked
+
+if TYPE_CHECKING:
+    import httpx
+
+    from sculptor.server.settings import Settings
+
+_TIMEOUT_S = 120.0
+_LISTED = 1_000
+
+
+class Management:
+    """The routes under ``/api``; an error of theirs is raised with its words."""
+
+    def __init__(self, client: "httpx.AsyncClient", runner: asyncio.Runner) -> None:
+        self._client, self._runner = client, runner
+
+    def get(self, path: str, **query: object) -> Any:
+        """Return the JSON of a route."""
+        return self._request("GET", path, query=query).json()
+
+    def read(self, path: str, **query: object) -> bytes:
+        """Return the body of a route as it came."""
+        return self._request("GET", path, query=query).content
+
+    def post(self, path: str, body: dict[str, object]) -> Any:
+        """Send a body and return the answer's JSON."""
+        return self._request("POST", path, body=body).json()
+
+    def delete(self, path: str) -> Any:
+        """Delete what the path names."""
+        return self._request("DELETE", path).json()
+
+    def find(self, name: str) -> str:
+        """Return the session meant by its ID, by how that begins, or by ``last``.
+
+        Raises:
+            CommandError: there is no such session, or several.
+        """
+        rows = self.get("/sessions", limit=_LISTED)["sessions"]
+        ids = [row["id"] for row in rows]
+        if name == "last" and ids:
+            return str(ids[0])
+        found = [each for each in ids if each.startswith(name)]
+        if len(found) > 1:
+            raise CommandError(f"{len(found)} sessions begin with {name!r}; give more of the ID.")
+        if found:
+            return str(found[0])
+        if len(ids) == _LISTED:  # an older one is known by its whole ID only
+            return str(self.get(f"/sessions/{name}")["id"])
+        raise CommandError(f"There is no session {name!r}; `sculptor sessions list` shows all.")
+
+    def _request(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: dict[str, object] | None = None,
+        body: dict[str, object] | None = None,
+    ) -> "httpx.Response":
+        import httpx
+
+        given = {key: str(value) for key, value in (query or {}).items() if value is not None}
+        try:
+            response = self._runner.run(
+                self._client.request(method, f"/api{path}", params=given, json=body)
+            )
+        except httpx.HTTPError as error:
+            raise CommandError(
+                f"The server did not answer: {error or type(error).__name__}."
+            ) from error
+        if response.is_error:
+            raise CommandError(_told(response))
+        return response
+
+
+@contextmanager
+def open_management(settings: "Settings", tenant: str | None) -> Iterator[Management]:
+    """Open the management API for one tenant (without a name: the only one there is).
+
+    Raises:
+        CommandError: the tenant is not known, or no server answers for a store that one holds.
+        StoreError: the store cannot be opened.
+    """
+    import httpx
+
+    running = find_server(settings)
+    with asyncio.Runner() as runner:
+        if running is not None:
+            headers = _credential(settings, tenant)
+            client = httpx.AsyncClient(
+                base_url=running, headers=headers, timeout=_TIMEOUT_S, trust_env=False
+            )
+            try:
+                yield Management(client, runner)
+            finally:
+                runner.run(client.aclose())
+            return
+        with _in_process(settings, tenant or _only_tenant(settings), runner) as client:
+            yield Management(client, runner)
+
+
+@contextmanager
+def _in_process(
+    settings: "Settings", tenant: str, runner: asyncio.Runner
+) -> Iterator["httpx.AsyncClient"]:
+    import httpx
+    from pydantic import SecretStr
+
+    from sculptor.cli.logs import configure_logs
+    from sculptor.server.app import Server
+
+    configure_logs("error")
+    path, key = settings.store_path, secrets.token_urlsafe()
+    changed: dict[str, object] = {
+        "backend": "scripted",
+        "upstream": "",
+        "upstream_key_env": "",
+        "keys": {tenant: SecretStr(key)},
+    }
+    if path is not None and not path.exists():
+        changed["store"] = "memory"  # looking must not make a store
+    try:
+        server = Server(settings.model_copy(update=changed))
+    except StoreLocked as error:
+        raise CommandError(
+            f"A server holds {path}, but none answers at {settings.host}:{settings.port}. Give its "
+            "address with --host and --port."
+        ) from error
+    client = httpx.AsyncClient(
+        transport=httpx.ASGITransport(app=server.app),
+        base_url="http://127.0.0.1",
+        headers={"authorization": f"Bearer {key}"},
+    )
+    try:
+        yield client
+    finally:
+        runner.run(client.aclose())
+        runner.run(server.close())
+
+
+def _only_tenant(settings: "Settings") -> str:
+    names = list(settings.keys)
+    if len(names) > 1:
+        raise CommandError(f"Say whose sessions with --tenant: {', '.join(names)}.")
+    return names[0] if names else "local"
+
+
+def _credential(settings: "Settings", tenant: str | None) -> dict[str, str]:
+    if not settings.keys:
+        return {}
+    name = tenant or _only_tenant(settings)
+    secret = settings.keys.get(name)
+    if secret is None:
+        raise CommandError(f"The settings hold no key of {name!r}: {', '.join(settings.keys)}.")
+    key = secret.get_secret_value()
+    if key.startswith("sha256:"):
+        raise CommandError(
+            f"The settings hold only a digest of {name!r}'s key, and the server that runs wants "
+            "the key itself: set SCULPTOR_KEYS to tenant=key, or stop the server."
+        )
+    return {"authorization": f"Bearer {key}"}
+
+
+def _told(response: "httpx.Response") -> str:
+    """Return what an error says: the envelope's words, or the status where there is none."""
+    try:
+        return str(response.json()["error"]["message"])
+    except (ValueError, KeyError, TypeError):
+        return f"The server answered {response.status_code}."
