@@ -153,8 +153,9 @@ def _some_changes(
 ) -> Iterator[Change]:
     entries = [entry for entry in state.entries.values() if isinstance(entry, Fragment)]
     leaves = [entry for entry in entries if entry.status != "split"]
-    if not leaves or (len(state.entries) < most_entries and rng.random() < 0.4):
-        yield from _cut(rng, state, depth)
+    grows = len(state.entries) < most_entries
+    if not leaves or (grows and rng.random() < 0.4):
+        yield from _cut(rng, depth)
     elif rng.random() < 0.2:
         where = place(rng.randrange(5))
         held = state.entries.get(pin_key(where))
@@ -162,11 +163,11 @@ def _some_changes(
         yield Change(pin_key(where), held, pin)
     else:
         for leaf in rng.sample(leaves, min(len(leaves), rng.randint(1, 3))):
-            yield Change(EntryKey(leaf.id), leaf, _turned(rng, leaf, depth))
+            yield Change(EntryKey(leaf.id), leaf, _turned(rng, leaf, depth, grows))
 
 
-def _cut(rng: random.Random, state: State, depth: int) -> Iterator[Change]:
-    where, start = place(rng.randrange(5)), 100 * len(state.entries)
+def _cut(rng: random.Random, depth: int) -> Iterator[Change]:
+    where, start = place(rng.randrange(5)), 100 * depth
     for offset in (0, 50):
         name = FragmentId(f"f{start + offset:05x}")
         piece = Fragment(
@@ -175,14 +176,14 @@ def _cut(rng: random.Random, state: State, depth: int) -> Iterator[Change]:
         yield Change(EntryKey(name), None, replace(piece, by=depth))
 
 
-def _turned(rng: random.Random, leaf: Fragment, depth: int) -> Fragment:
+def _turned(rng: random.Random, leaf: Fragment, depth: int, grows: bool) -> Fragment:
     draw = rng.random()
     if draw < 0.3:
         return replace(leaf, status="folded", summary=None, by=depth)
     if draw < 0.5:
         text = SummaryText(text=f"short {depth} 摘要", focus="all", tokens=3, model="m")
         return replace(leaf, status="summarized", summary=text, by=depth)
-    if draw < 0.6:
+    if draw < 0.6 and grows:
         return replace(leaf, status="split", children=(FragmentId("f00000"),), by=depth)
     if draw < 0.8:
         return replace(leaf, pinned_by="policy" if leaf.pinned_by is None else None, by=depth)
