@@ -22,6 +22,7 @@ from sculptor.server.auth import KeyRing, OriginGuard
 from sculptor.server.backends import Backend, EmbeddedBackend, HttpBackend
 from sculptor.server.completions import ChatCompletions
 from sculptor.server.envelope import ApiError, ErrorFormatter
+from sculptor.server.expiry import keep_expiring
 from sculptor.server.front import Endpoint, Front
 from sculptor.server.identity import Identity
 from sculptor.server.lanes import Lanes
@@ -31,7 +32,8 @@ from sculptor.server.relay import Models, Relay
 from sculptor.server.retries import RetrySettings
 from sculptor.server.settings import LOOPBACK, Settings
 from sculptor.server.upstream import Upstream, UpstreamSettings
-from sculptor.store import MemoryStore, SqliteStore, Store
+from sculptor.store import LOCAL, MemoryStore, SqliteStore, Store
+from sculptor.store.records import TenantId
 from sculptor.tokens import TokenCounter
 
 
@@ -106,7 +108,11 @@ class Server:
         @contextlib.asynccontextmanager
         async def lifespan(app: FastAPI) -> AsyncIterator[None]:
             del app
+            names = [TenantId(name) for name in (LOCAL, *self.settings.keys)]
+            days = self.settings.expire_days
+            expiry = asyncio.create_task(keep_expiring(self.store, names, days=days))
             yield
+            expiry.cancel()
             await self.close()
 
         app = FastAPI(title="Sculptor", version="1", lifespan=lifespan, docs_url="/docs")
@@ -134,6 +140,7 @@ class Server:
             """Return the metrics in Prometheus' text format."""
             self.metrics.running.set(self.admission.running)
             return Response(self.metrics.render(), media_type="text/plain; version=0.0.4")
+
         return app
 
 

@@ -22,6 +22,9 @@ from sculptor.server.metrics import Metrics
 
 log = structlog.get_logger("sculptor")
 
+_SHORT_PATHS = ("/models", "/embeddings", "/completions")
+"""Served without ``/v1`` too: many users leave it out of a base URL."""
+
 OPEN_PATHS = frozenset({"/", "/healthz", "/readyz", "/metrics"})
 
 
@@ -99,7 +102,7 @@ class Front:
         caller = self._keys.identify(headers, client_host=client[0] if client else None)
         short = path.removeprefix("/v1") if path.startswith("/v1/") else path
         endpoint = self._hot.get((scope["method"], short))
-        if endpoint is None and path.startswith("/v1/"):
+        if endpoint is None and (path.startswith("/v1/") or short.startswith(_SHORT_PATHS)):
             endpoint = self._relay(scope)
         if endpoint is None:
             self._guard.check(headers)

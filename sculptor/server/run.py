@@ -1,8 +1,10 @@
 """Starting and stopping the server: for the command line, and in a thread for programs."""
 
+import asyncio
 import socket
 import threading
 from collections.abc import Callable
+from types import FrameType
 
 import uvicorn
 
@@ -12,6 +14,8 @@ from sculptor.server.settings import Settings
 
 _BACKLOG = 2_048
 _KEEP_ALIVE_S = 75
+_CLOSING_S = 2
+_EVICTION_S = 0.2
 
 
 def listen(settings: Settings) -> socket.socket:
@@ -34,17 +38,43 @@ def listen(settings: Settings) -> socket.socket:
     return made
 
 
-class _Announcing(uvicorn.Server):
-    """A uvicorn server that says when it takes requests."""
+class _Runner(uvicorn.Server):
+    """A uvicorn server that says when it takes requests, and drains before it stops.
 
-    def __init__(self, config: uvicorn.Config, announce: Callable[[], None]) -> None:
+    At the first signal ``/readyz`` answers 503 and nothing new is let in, while what runs may end;
+    at the second what runs is ended with an error.
+    """
+
+    def __init__(
+        self, config: uvicorn.Config, server: Server, announce: Callable[[], None] | None
+    ) -> None:
         super().__init__(config)
-        self._announce = announce
+        self._server, self._announce = server, announce
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start, then say so."""
+        self._loop = asyncio.get_running_loop()
         await super().startup(sockets)
-        self._announce()
+        if self._announce is not None:
+            self._announce()
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Begin to stop; a second time, hurry."""
+        if self._loop is not None:
+            admission = self._server.admission
+            hurry = self.should_exit
+            self._loop.call_soon_threadsafe(admission.evict if hurry else admission.drain)
+        super().handle_exit(sig, frame)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Let what runs end, then stop."""
+        admission = self._server.admission
+        admission.drain()
+        if not await admission.wait_idle():
+            admission.evict()
+            await asyncio.sleep(_EVICTION_S)
+        await super().shutdown(sockets)
 
 
 def uvicorn_config(settings: Settings, server: Server) -> uvicorn.Config:
@@ -56,7 +86,7 @@ def uvicorn_config(settings: Settings, server: Server) -> uvicorn.Config:
         lifespan="on",
         backlog=_BACKLOG,
         timeout_keep_alive=_KEEP_ALIVE_S,
-        timeout_graceful_shutdown=int(settings.drain_seconds) or None,
+        timeout_graceful_shutdown=_CLOSING_S,
         server_header=False,
         date_header=False,
         loop="auto",
@@ -79,8 +109,10 @@ def serve(
     sock = listen(settings)
     with sock:
         address = address_of(sock)
-        config = uvicorn_config(settings, server or Server(settings))
-        _Announcing(config, lambda: started(address) if started else None).run(sockets=[sock])
+        made = server or Server(settings)
+        config = uvicorn_config(settings, made)
+        say = (lambda: started(address)) if started is not None else None
+        _Runner(config, made, say).run(sockets=[sock])
 
 
 def serve_in_thread(
@@ -94,7 +126,8 @@ def serve_in_thread(
     """
     sock = listen(settings)
     ready = threading.Event()
-    runner = _Announcing(uvicorn_config(settings, server or Server(settings)), ready.set)
+    made = server or Server(settings)
+    runner = _Runner(uvicorn_config(settings, made), made, ready.set)
 
     def run() -> None:
         try:

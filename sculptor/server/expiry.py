@@ -1,0 +1,51 @@
+"""Sessions that nobody used for long are deleted: once at start, then every hour."""
+
+import asyncio
+import time
+from collections.abc import Iterable
+
+import structlog
+
+from sculptor.errors import StoreError
+from sculptor.store.protocol import Store
+from sculptor.store.records import DeleteSession, TenantId
+
+log = structlog.get_logger("sculptor")
+
+_EVERY_S = 3_600.0
+_PAGE = 200
+_DAY_S = 86_400.0
+
+
+def expire(store: Store, tenants: Iterable[TenantId], *, days: float, now: float) -> int:
+    """Delete the sessions last used more than ``days`` ago; return how many."""
+    oldest = now - days * _DAY_S
+    count = 0
+    for tenant in tenants:
+        stale: list[DeleteSession] = []
+        offset = 0
+        while page := store.sessions(tenant, limit=_PAGE, offset=offset):
+            stale += [
+                DeleteSession(tenant=tenant, id=row.session.id)
+                for row in page
+                if row.session.used < oldest
+            ]
+            offset += len(page)
+        for record in stale:
+            store.write([record]).result()
+        count += len(stale)
+    return count
+
+
+async def keep_expiring(store: Store, tenants: Iterable[TenantId], *, days: float) -> None:
+    """Expire sessions until cancelled."""
+    named = tuple(tenants)
+    while True:
+        try:
+            count = await asyncio.to_thread(expire, store, named, days=days, now=time.time())
+        except StoreError as error:
+            log.warning("expiry.failed", error=str(error))
+        else:
+            if count:
+                log.info("sessions.expired", count=count)
+        await asyncio.sleep(_EVERY_S)
