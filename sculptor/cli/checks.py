@@ -235,9 +235,8 @@ def _edit_finding(address: str) -> Finding:
     if not restored["unchanged"] or restored["messages"][: len(messages)] != messages:
         return _broken_edit("undoing every operation did not bring the original back")
     told = (
-        f"{len(made)} {'operation' if len(made) == 1 else 'operations'} of the scripted model took a "
-        f"view from "
-        f"{shown['original_tokens']:,} to {shown['tokens']:,} tokens; undone, it is the original"
+        f"a model cut a view from {shown['original_tokens']:,} to {shown['tokens']:,} tokens "
+        "through real requests; undone, it was the original again"
     )
     return Finding(name="edit", told=told)
 

@@ -15,7 +15,6 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from sculptor.errors import StaleHead
 from sculptor.loop import Surroundings
 from sculptor.loop.drive import local_answer
-from sculptor.operations import Receipt
 from sculptor.server import api_models as models
 from sculptor.server.api_rows import (
     fragment_row,
@@ -26,7 +25,7 @@ from sculptor.server.api_rows import (
     usage_totals,
 )
 from sculptor.server.diff import diff_of
-from sculptor.server.edits import edit
+from sculptor.server.edits import Edited, edit
 from sculptor.server.envelope import ApiError
 from sculptor.server.export import export_json, export_markdown
 from sculptor.server.lanes import Lanes, LiveLane, lane_of
@@ -34,8 +33,6 @@ from sculptor.store.records import DeleteSession, Session, SessionId, TenantId
 from sculptor.tools import ToolAnswer, Work
 from sculptor.tools.arguments import FullSearch
 from sculptor.tools.search import full_search
-
-_TRIES = 2
 
 
 async def tenant_of(request: Request) -> TenantId:
@@ -179,15 +176,10 @@ class _Api:
         self, tenant: Tenant, session_id: str, body: models.OperationBody
     ) -> models.OperationAnswer:
         """Fold, restore, pin, unpin, cut or undo; the record says that a person did it."""
-        for attempt in range(1, _TRIES + 1):
-            live = await asyncio.to_thread(self._open, tenant, session_id, body.lane)
-            edited = await asyncio.to_thread(edit, live.context, body)
-            try:
-                await self._save(live, edited.receipt)
-                break
-            except StaleHead:
-                if attempt == _TRIES:
-                    raise
+        try:
+            live, edited = await self._edit(tenant, session_id, body)
+        except StaleHead:
+            live, edited = await self._edit(tenant, session_id, body)
         return models.OperationAnswer(
             **_of(live),
             operation=edited.receipt.undo,
@@ -224,9 +216,14 @@ class _Api:
         found = lane_of(self._store, tenant, session.id, lane) or _no_lane(session.id, lane)
         return self._lanes.resume(tenant, session, found)
 
-    async def _save(self, live: LiveLane, receipt: Receipt) -> None:
-        if receipt.undo:
+    async def _edit(
+        self, tenant: TenantId, name: str, body: models.OperationBody
+    ) -> tuple[LiveLane, Edited]:
+        live = await asyncio.to_thread(self._open, tenant, name, body.lane)
+        edited = await asyncio.to_thread(edit, live.context, body)
+        if edited.receipt.undo:
             await self._lanes.save(live)
+        return live, edited
 
     def _finish(self, tenant: TenantId, work: Work) -> ToolAnswer:
         surroundings = Surroundings(
