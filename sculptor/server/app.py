@@ -9,8 +9,9 @@ import stat
 from collections.abc import AsyncIterator, Callable
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
-from fastapi import FastAPI, Response
+from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 from starlette.types import ASGIApp, Scope
 
@@ -21,6 +22,7 @@ from sculptor.server.api_errors import keep_errors
 from sculptor.server.auth import KeyRing, OriginGuard
 from sculptor.server.backends import Backend, EmbeddedBackend, HttpBackend
 from sculptor.server.completions import ChatCompletions
+from sculptor.server.docs_page import OPENAI_PATHS, render_page
 from sculptor.server.envelope import ApiError, ErrorFormatter
 from sculptor.server.expiry import keep_expiring
 from sculptor.server.front import Endpoint, Front
@@ -35,6 +37,17 @@ from sculptor.server.upstream import Upstream, UpstreamSettings
 from sculptor.store import LOCAL, MemoryStore, SqliteStore, Store
 from sculptor.store.records import TenantId
 from sculptor.tokens import TokenCounter
+
+
+class PeopleApp(FastAPI):
+    """What people use; its OpenAPI document tells of the hot routes too."""
+
+    def openapi(self) -> dict[str, Any]:
+        """Return the OpenAPI document."""
+        if self.openapi_schema is None:
+            made = super().openapi()
+            made["paths"] = {**OPENAI_PATHS, **made["paths"]}
+        return super().openapi()
 
 
 class Server:
@@ -115,13 +128,20 @@ class Server:
             expiry.cancel()
             await self.close()
 
-        app = FastAPI(title="Sculptor", version="1", lifespan=lifespan, docs_url="/docs")
+        app = PeopleApp(
+            title="Sculptor", version="1", lifespan=lifespan, docs_url=None, redoc_url=None
+        )
         keep_errors(app)
         app.include_router(api_router(self.lanes))
 
         @app.api_route("/", methods=["GET", "HEAD"], include_in_schema=False)
         def root() -> JSONResponse:
             return JSONResponse({"name": "sculptor", "docs": "/docs", "base_url": "/v1"})
+
+        @app.get("/docs", include_in_schema=False)
+        def docs(request: Request) -> Response:
+            base = str(request.base_url).rstrip("/")
+            return Response(render_page(app.openapi(), base), media_type="text/html")
 
         @app.get("/healthz", tags=["health"])
         def healthz() -> JSONResponse:
