@@ -1,8 +1,9 @@
 """Which conversation a request belongs to, and where in it.
 
 All look-ups are within the tenant. An explicit id (a header, a body field) names the session; an id
-we minted names its node alone; else the prefix chain decides, and it carries state only where it
-covers an answer of ours: two people who begin alike share bytes, not state. A list that goes on
+we minted names its node alone, whatever conversation reads alike; else the prefix chain decides,
+and it carries state only where it covers an answer of ours: two people who begin alike share bytes,
+not state. A list that goes on
 where a lane's head is continues that lane; anywhere else it is a branch with the state of that
 place; a client that rewrote its history under an explicit id keeps what still applies.
 """
@@ -21,7 +22,17 @@ import orjson
 from sculptor.messages import Chain, Message, MessageKey, chain_of, parse_message
 from sculptor.operations import FIRST_VERSION, VersionId
 from sculptor.store.protocol import Store
-from sculptor.store.records import ROOT, Lane, LaneId, Node, NodeId, Session, SessionId, TenantId
+from sculptor.store.records import (
+    ROOT,
+    CallId,
+    Lane,
+    LaneId,
+    Node,
+    NodeId,
+    Session,
+    SessionId,
+    TenantId,
+)
 
 LOOKED_UP_LINKS = 64
 """So many of the last chain values are looked up, in one query."""
@@ -77,22 +88,22 @@ class Identity:
         chains = tuple(chain_of(messages, tenant))
         agent = _first(headers, _AGENT_HEADERS)
         explicit = self._explicit(tenant, headers, body)
-        if explicit is not None:
-            return self._in_session(tenant, explicit, messages, chains, agent, now)
         minted = self._minted(tenant, messages)
+        named = explicit or (minted.session if minted else None)
+        if named is not None:
+            below = minted if minted and minted.session == named else None
+            return self._in_session(tenant, named, messages, chains, agent, now, below)
         nodes = self._known(tenant, chains, None)
-        found = self._longest(chains, nodes, minted, hinted=None)
+        found = self._longest(chains, nodes)
         hint = self._hint(tenant, body)
         if found is None and hint is not None:
-            found = self._longest(chains, nodes, hint, hinted=hint)
-        if found is None and minted is not None:
-            return self._in_session(tenant, minted, messages, chains, agent, now)
+            found = self._longest(chains, nodes, hinted=hint)
         if found is None:
             return self._fresh(tenant, _new_session(tenant, now), chains, agent, now, "new")
         session = self._store.session(tenant, found[1].session)
         if session is None:
             return self._fresh(tenant, _new_session(tenant, now), chains, agent, now, "new")
-        return self._at(session, found, chains, agent, now, "minted" if minted else "chain")
+        return self._at(session, found, chains, agent, now, "chain")
 
     def key(self, tenant: str, source: str, value: str) -> str:
         """Return the stored form of an outside id: a keyed digest, so that ids stay private."""
@@ -109,13 +120,13 @@ class Identity:
         found = _outside_id(headers, body)
         return None if found is None else SessionId(self.key(tenant, *found))
 
-    def _minted(self, tenant: TenantId, messages: Sequence[Message]) -> SessionId | None:
-        """Return the session of the newest call id that we wrote ourselves."""
+    def _minted(self, tenant: TenantId, messages: Sequence[Message]) -> CallId | None:
+        """Return the newest call id that we wrote ourselves, and where we did."""
         for message in reversed(messages[-LOOKED_UP_LINKS:]):
             for name in message.call_ids:
                 call = self._store.call(tenant, name)
                 if call is not None and call.minted:
-                    return call.session
+                    return call
         return None
 
     def _hint(self, tenant: TenantId, body: Mapping[str, Any]) -> SessionId | None:
@@ -133,9 +144,8 @@ class Identity:
         self,
         chains: Sequence[Chain],
         nodes: Iterable[Node],
-        preferred: SessionId | None,
         *,
-        hinted: SessionId | None,
+        hinted: SessionId | None = None,
         any_match: bool = False,
     ) -> tuple[int, Node] | None:
         """Return how many leading messages the best match covers, and its node."""
@@ -146,7 +156,7 @@ class Identity:
             believed = any_match or node.covers or (hinted and node.session == hinted)
             if index is None or not believed:
                 continue
-            rank = (index, node.session == preferred, self._is_head(node), node.time)
+            rank = (index, node.session == hinted, self._is_head(node), node.time)
             if best is None or rank > best[0]:
                 best = (rank, index + 1, node)
         return None if best is None else best[1:]
@@ -162,6 +172,7 @@ class Identity:
         chains: tuple[Chain, ...],
         agent: str,
         now: float,
+        below: CallId | None,
     ) -> Placed:
         session = self._store.session(tenant, name)
         if session is None:
@@ -169,7 +180,9 @@ class Identity:
                 tenant, replace(_new_session(tenant, now), id=name), chains, agent, now, "named"
             )
         nodes = self._known(tenant, chains, name)
-        found = self._longest(chains, nodes, name, hinted=None, any_match=True)
+        # Branches may read alike; an id that we wrote tells which of them this is.
+        told = following(nodes, below.node) if below else []
+        found = self._longest(chains, told or nodes, any_match=True)
         if found is not None:
             return self._at(session, found, chains, agent, now, "named")
         return self._rewritten(session, messages, chains, agent, now)
@@ -204,6 +217,8 @@ class Identity:
             node=node.id,
             version=node.version,
             depth=node.depth,
+            # A place where the tools were used keeps them, however short its view is now.
+            admitted=node.depth > 0,
             agent=agent,
             used=now,
         )
@@ -281,6 +296,15 @@ class Identity:
             chains=chains,
             reason=reason,
         )
+
+
+def following(nodes: Iterable[Node], start: NodeId) -> list[Node]:
+    """Return the node ``start`` and all that come after it by way of others of these nodes."""
+    found: dict[NodeId, Node] = {}
+    for node in sorted(nodes, key=lambda node: node.index):
+        if node.id == start or node.parent in found:
+            found[node.id] = node
+    return list(found.values())
 
 
 def agent_lane(agent: str) -> str:
