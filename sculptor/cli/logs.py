@@ -7,6 +7,7 @@ from typing import Any
 import orjson
 import structlog
 
+_ID_CHARS = 8
 _LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 
 
@@ -16,10 +17,12 @@ def configure_logs(level: str) -> None:
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=not is_terminal),
+        structlog.processors.TimeStamper(
+            fmt="%H:%M:%S" if is_terminal else "iso", utc=not is_terminal
+        ),
     ]
     shown: list[structlog.typing.Processor] = (
-        [structlog.dev.ConsoleRenderer()]
+        [_for_people, structlog.dev.ConsoleRenderer(pad_event_to=0)]
         if is_terminal
         else [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer(_dump)]
     )
@@ -36,6 +39,19 @@ def configure_logs(level: str) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(formatter)
     logging.basicConfig(level=max(_LEVELS[level], logging.WARNING), handlers=[handler], force=True)
+
+
+def _for_people(
+    logger: object, method: str, event: structlog.typing.EventDict
+) -> structlog.typing.EventDict:
+    """Make a request one short line, and its id short enough to compare by eye."""
+    del logger, method
+    if event.get("event") == "request":
+        told = (event.pop(name, "") for name in ("method", "path", "status", "ms"))
+        event["event"] = "{} {} {} {} ms".format(*told)
+    if isinstance(event.get("request_id"), str):
+        event["request_id"] = event["request_id"][:_ID_CHARS]
+    return event
 
 
 def _dump(value: Any, **options: Any) -> str:

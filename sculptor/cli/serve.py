@@ -112,9 +112,9 @@ def _backend_line(settings: "Settings") -> str:
         case "openai":
             return settings.upstream
         case "mom":
-            return "mom, the small language model that is shipped"
+            return "mom, the small language model that ships with Sculptor"
         case "scripted":
-            return "scripted: fixed rules, no language model; attach one with --upstream URL"
+            return "scripted, no language model; attach one: --upstream URL"
 
 
 def _keys_line(settings: "Settings") -> str:
@@ -129,5 +129,5 @@ def _upstream_key_line(settings: "Settings") -> str:
     if settings.upstream_key_env:
         return f"from {settings.upstream_key_env}"
     if settings.relays_client_key:
-        return "none of ours: each client's own key is passed on to the upstream"
+        return "each client's own is passed on to the upstream"
     return "none"

@@ -38,7 +38,7 @@ def print_session(answer: Row, shown_lane: str) -> None:
     """Print one session's head: its times, its lanes, what it cost."""
     console = _console()
     console.print(Text(f"Session {answer['id']}", style="bold"), soft_wrap=True)
-    console.print(f"created {_moment(answer['created'])}, last used {ago(answer['used'])}")
+    console.print(f"created {_moment(answer['created'])}, last used {ago(answer['used'])}\n")
     table = _table("lane", "agent", "last used", ">operations", "tools")
     for lane in answer["lanes"]:
         mark = " *" if lane["id"] == shown_lane and len(answer["lanes"]) > 1 else ""
@@ -51,7 +51,9 @@ def print_session(answer: Row, shown_lane: str) -> None:
         for row in answer["usage"]:
             numbers = ("calls", "prompt_tokens", "cached_tokens", "completion_tokens")
             costs.add_row(row["purpose"], *(f"{row[name]:,}" for name in numbers))
+        console.print()
         console.print(costs)
+    console.print()
 
 
 def print_operations(rows: Sequence[Row]) -> None:
@@ -79,6 +81,7 @@ def print_fragments(rows: Sequence[Row]) -> None:
     """Print fragments, in reading order."""
     if not rows:
         return
+    _console().print()
     table = _table("fragment", ">message", "role", ">tokens", "state", "begins")
     for row in rows[:_LISTED]:
         pin = f", pinned by {row['pinned_by']}" if row["pinned_by"] else ""
@@ -109,6 +112,8 @@ def print_diff(answer: Row, *, whole: bool) -> None:
             style = _STYLES.get(stretch["kind"], "dim")
             texts = (stretch["original"], stretch["rendered"])
             left, right = (text if whole else _elided(text) for text in texts)
+            if stretch["kind"] == "same":
+                right = "unchanged"
             table.add_row(Text(left, style=style if style == "dim" else ""), Text(right, style))
         console.print(table)
     console.print(
