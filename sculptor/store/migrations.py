@@ -103,10 +103,10 @@ MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (m001_initial, m0
 
 
 def migrate(connection: sqlite3.Connection) -> None:
-    """Bring a file to the newest tables; a file that has them already is not written.
+    """Bring a file to the newest tables; one that has them already is not written.
 
     Raises:
-        StoreError: the file belongs to another program, or a newer Sculptor made it.
+        StoreError: a newer Sculptor made the file.
     """
     connection.execute("BEGIN IMMEDIATE")
     try:
@@ -122,12 +122,20 @@ def migrate(connection: sqlite3.Connection) -> None:
             connection.execute("ROLLBACK")
 
 
+def refuse_foreign(connection: sqlite3.Connection) -> None:
+    """Raise StoreError where the file holds another program's tables; nothing is written."""
+    if not _is_ours(connection) and connection.execute("SELECT 1 FROM sqlite_master").fetchone():
+        raise StoreError("It is a SQLite file of another program; choose another path.")
+
+
+def _is_ours(connection: sqlite3.Connection) -> bool:
+    (owner,) = connection.execute("PRAGMA application_id").fetchone()
+    return bool(owner == APPLICATION_ID)
+
+
 def _done(connection: sqlite3.Connection) -> int:
     """Return how many migrations the file has seen, preparing an empty one."""
-    (owner,) = connection.execute("PRAGMA application_id").fetchone()
-    if owner != APPLICATION_ID:
-        if owner or connection.execute("SELECT 1 FROM sqlite_master").fetchone():
-            raise StoreError("It is a SQLite file of another program; choose another path.")
+    if not _is_ours(connection):
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         connection.execute(
             "CREATE TABLE migration (number INTEGER PRIMARY KEY, name TEXT NOT NULL, "

@@ -12,13 +12,13 @@ import sqlite3
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 from sculptor.context import Hit
-from sculptor.errors import StoreCorrupt, StoreError
+from sculptor.errors import StoreCorrupt, StoreError, StoreLocked
 from sculptor.messages import Chain, MessageHash
 from sculptor.operations import FIRST_VERSION, Operation, VersionId
 from sculptor.state import State
@@ -26,7 +26,7 @@ from sculptor.store import queries
 from sculptor.store.checkpoints import load_state
 from sculptor.store.codec import load_operation, searchable_texts
 from sculptor.store.locking import FileLock
-from sculptor.store.migrations import PAGE_BYTES, migrate
+from sculptor.store.migrations import PAGE_BYTES, migrate, refuse_foreign
 from sculptor.store.protocol import NEWEST_PER_CHAIN, RankedHit, Totals
 from sculptor.store.ranked import RankedIndex
 from sculptor.store.records import (
@@ -69,21 +69,25 @@ class SqliteStore:
 
     def __init__(self, path: Path, *, durability: Durability = "process") -> None:
         self.file = Path(path)
-        try:
-            _make_private(self.file)
-            self._lock = FileLock(self.file)
-        except OSError as error:
-            raise _open_error(self.file, error) from error
-        try:
-            writing = _prepared(self.file, durability)
-            self._reading = _connected(self.file)
-            self._reading.execute("PRAGMA query_only = ON")
-            self._index = RankedIndex(self._reading)
-        except (sqlite3.Error, StoreError) as error:
-            self._lock.release()
-            raise _open_error(self.file, error) from error
         self._guard = threading.RLock()
-        self._writer = Writer(writing)
+        try:
+            with ExitStack() as undo:
+                _make_file(self.file)
+                self._lock = FileLock(self.file)
+                undo.callback(self._lock.release)
+                writing = _prepared(self.file, durability)
+                undo.callback(writing.close)
+                self._reading = _connected(self.file)
+                undo.callback(self._reading.close)
+                self._reading.execute("PRAGMA query_only = ON")
+                self._index = RankedIndex(self._reading)
+                _close_to_others(self.file)
+                self._writer = Writer(writing)
+                undo.pop_all()
+        except StoreLocked:
+            raise
+        except (OSError, sqlite3.Error, StoreError) as error:
+            raise _open_error(self.file, error) from error
 
     # Writing
 
@@ -331,10 +335,13 @@ class _Rows:
         return [StepRow(*row) for row in self._rows(queries.STEP_BODIES, (tenant, session))]
 
 
-def _make_private(path: Path) -> None:
-    """Make the folder and the file where they are not, and keep other users out of the file."""
+def _make_file(path: Path) -> None:
+    """Make the folder and the file where they are not, for nobody but their owner."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     os.close(os.open(path, os.O_RDONLY | os.O_CREAT, 0o600))
+
+
+def _close_to_others(path: Path) -> None:
     mode = path.stat().st_mode & 0o777
     if mode & 0o077:
         path.chmod(mode & 0o700)
@@ -352,6 +359,7 @@ def _prepared(path: Path, durability: Durability) -> sqlite3.Connection:
     """Return the connection that writes, with all tables there."""
     connection = _connected(path)
     try:
+        refuse_foreign(connection)
         connection.execute(f"PRAGMA page_size = {PAGE_BYTES}")
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute(f"PRAGMA synchronous = {_SYNCHRONOUS[durability]}")

@@ -82,29 +82,39 @@ class Rows(Protocol):
 
 def verify(rows: Rows) -> list[str]:
     """Return what does not agree with itself, in words; an empty list is a sound store."""
-    found = [
-        f"message {name.hex()} of {tenant}: its bytes have another hash"
-        for tenant, name, wire in rows.messages()
-        if wire_hash(wire) != name
-    ]
-    for tenant, session in rows.places():
-        found += (
-            f"session {session} of {tenant}: {fault}" for fault in _faults(rows, tenant, session)
-        )
+    found = list(_readable("messages", _message_faults(rows)))
+    try:
+        places = rows.places()
+    except StoreError as error:
+        return [*found, str(error)]
+    for tenant, session in places:
+        about = f"session {session} of {tenant}"
+        faults = _readable("it", _session_faults(rows, tenant, session))
+        found += (f"{about}: {fault}" for fault in faults)
     return found
 
 
-def _faults(rows: Rows, tenant: TenantId, session: SessionId) -> Iterator[str]:
-    """Yield what is wrong with one session; a part that cannot be read at all is one fault."""
+def _readable(what: str, faults: Iterator[str]) -> Iterator[str]:
+    """Yield faults; where what is looked at cannot even be read, that is the last of them."""
     try:
-        nodes = {node.id: node for node in rows.nodes(tenant, session)}
-        versions = {row.id: row for row in rows.versions(tenant, session)}
-        yield from _node_faults(rows, tenant, nodes, versions)
-        yield from _version_faults(versions, nodes)
-        yield from _step_faults(rows.steps(tenant, session), nodes)
-        yield from _lane_faults(rows.lanes(tenant, session), nodes, versions)
-    except StoreError as error:
-        yield str(error)
+        yield from faults
+    except (AttributeError, StoreError, TypeError, ValueError) as error:
+        yield f"{what} cannot be read: {error}"
+
+
+def _message_faults(rows: Rows) -> Iterator[str]:
+    for tenant, name, wire in rows.messages():
+        if not isinstance(wire, bytes) or wire_hash(wire) != name:
+            yield f"message {name.hex()} of {tenant}: its bytes have another hash"
+
+
+def _session_faults(rows: Rows, tenant: TenantId, session: SessionId) -> Iterator[str]:
+    nodes = {node.id: node for node in rows.nodes(tenant, session)}
+    versions = {row.id: row for row in rows.versions(tenant, session)}
+    yield from _node_faults(rows, tenant, nodes, versions)
+    yield from _version_faults(versions, nodes)
+    yield from _step_faults(rows.steps(tenant, session), nodes)
+    yield from _lane_faults(rows.lanes(tenant, session), nodes, versions)
 
 
 def _node_faults(
