@@ -78,30 +78,28 @@ class Answered:
 def answer(
     messages: Messages,
     *,
-    tools: ToolsetName | None = "full",
+    ours: ToolsetName | None = "full",
     model: str = "scripted",
     inline: bool = False,
     context: Context | None = None,
     **fields: Any,
 ) -> Answered:
-    """Answer a client's request; with ``tools`` None ours are not offered."""
+    """Answer a client's request; ``ours`` is the toolset we offer."""
     body = {"model": model, "messages": list(messages), **fields}
-    return asyncio.run(_answer(orjson.dumps(body), tools, inline, context))
+    return asyncio.run(_answer(orjson.dumps(body), ours, inline, context))
 
 
 async def _answer(
-    body: bytes, tools: ToolsetName | None, inline: bool, context: Context | None
+    body: bytes, ours: ToolsetName | None, inline: bool, context: Context | None
 ) -> Answered:
     request = read_request(body, MessageCache())
     context = context or Context(seed=b"scripted-turns--", counter=TokenCounter(), inline=inline)
     context.extend(request.messages[len(context.messages) :])
     recorded = Recorded()
-    if tools is None:
+    if ours is None:
         turn = pass_through(model_request(request, None))
     else:
-        turn = run_turn(
-            context, request, toolset(tools), budget=Budget(), clock=time.monotonic
-        )
+        turn = run_turn(context, request, toolset(ours), budget=Budget(), clock=time.monotonic)
     deltas: list[Delta] = []
     async for item in drive(
         turn, recorded, SURROUNDINGS, keep=_keep, summary_request=_no_summary_request

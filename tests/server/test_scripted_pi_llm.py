@@ -33,7 +33,7 @@ def accuracy(text: str, sample: Sample) -> float:
 @pytest.mark.parametrize("updates", [2, 3, 4, 8, 16, 32, 64, 128, 256, 400, 1024])
 def test_ideal_policy_is_right_at_every_update_count(updates: int, toolset: ToolsetName) -> None:
     sample = draw(updates)
-    answered = answer(sample.messages, tools=toolset)
+    answered = answer(sample.messages, ours=toolset)
     assert accuracy(answered.text, sample) == 1.0
     assert len(answered.requests) <= 3
     first, last = answered.prompt_tokens[0], answered.prompt_tokens[-1]
@@ -58,7 +58,7 @@ def test_ideal_policy_uses_the_tools_over_the_wire(seed: int) -> None:
 
 def test_without_tools_the_view_is_read() -> None:
     sample = draw(64)
-    answered = answer(sample.messages, tools=None)
+    answered = answer(sample.messages, ours=None)
     assert accuracy(answered.text, sample) == 1.0
     assert len(answered.requests) == 1
 
@@ -71,7 +71,7 @@ def test_short_streams_are_answered_at_once() -> None:
 def test_calls_go_one_by_one_where_the_client_wants_that() -> None:
     sample = draw(16)
     answered = answer(
-        sample.messages, tools="paper", model="scripted-paper", parallel_tool_calls=False
+        sample.messages, ours="paper", model="scripted-paper", parallel_tool_calls=False
     )
     assert answered.calls() == [["fragment_context"], *[["fold_fragment"]] * 7]
 
@@ -95,9 +95,9 @@ def test_fixed_policy_reproduces_the_ceilings(updates: int, ceiling: float) -> N
 
 @pytest.mark.parametrize("inline", [False, True])
 def test_fixed_policy_answers_from_what_is_visible(inline: bool) -> None:
-    """Of one message the end is protected, so more than three tenths stay; values are still lost."""
+    """Of one message the end is protected, so more stays than three tenths; some is lost."""
     sample = draw(6, 3)
-    answered = answer(sample.messages, tools="paper", model="scripted-paper", inline=inline)
+    answered = answer(sample.messages, ours="paper", model="scripted-paper", inline=inline)
     assert answered.calls() == [["fragment_context"], ["fold_fragment"] * 7]
     told = accuracy(answered.text, sample)
     assert 0.6 < told < 1.0
@@ -128,7 +128,7 @@ def test_a_value_hidden_by_somebody_else_is_brought_back(toolset: ToolsetName) -
     context.extend(read_request(orjson.dumps({"messages": messages}), MessageCache()).messages)
     fold_to_fit(context, 1_500)
     assert context.tokens < 1_500
-    answered = answer(messages, tools=toolset, context=context)
+    answered = answer(messages, ours=toolset, context=context)
     assert accuracy(answered.text, sample) == 1.0
     assert ["restore_fragment"] in answered.calls()
 
@@ -157,7 +157,7 @@ def test_a_value_hidden_by_somebody_else_is_brought_back(toolset: ToolsetName) -
 def test_every_wording_of_the_prompt_is_read(options: dict[str, Any]) -> None:
     sample = draw(12, **options)
     for tools in ("full", None):
-        answered = answer(sample.messages, tools=tools)  # type: ignore[arg-type]
+        answered = answer(sample.messages, ours=tools)  # type: ignore[arg-type]
         assert accuracy(answered.text, sample) == 1.0
 
 

@@ -48,8 +48,7 @@ _FORMS = tuple(
     )
 )
 _HINT = re.compile("|".join(["child", "孩子", *(t for t in GENERATIONS if " " not in t)]))
-_SENTENCE = re.compile(r"(?<![^\n.。])[^\n.。]+(?=[.。])")
-_LINE = re.compile(r"^[^\n]{1,300}(?=[.。][ \t\r]*$)", re.MULTILINE)
+_SENTENCE = re.compile(r"[^.。]+(?=[.。])")
 
 
 class Kin(NamedTuple):
@@ -61,16 +60,19 @@ class Kin(NamedTuple):
 
 
 def read_kin(text: str) -> Iterator[Kin]:
-    """Yield what a text says of kin, line by line and then sentence by sentence.
-
-    A line is tried whole first, because a name may hold a full stop.
-    """
-    for pattern in (_LINE, _SENTENCE):
-        for found in pattern.finditer(text):
-            if _HINT.search(found[0]):
-                kin = _read_sentence(found[0].strip())
-                if kin is not None:
-                    yield kin
+    """Yield what a text says of kin; a line is tried whole first, as a name may hold a full stop."""
+    for line in text.split("\n"):
+        if not _HINT.search(line):
+            continue
+        whole = line.strip()
+        kin = _read_sentence(whole[:-1]) if whole.endswith((".", "。")) else None
+        if kin is not None:
+            yield kin
+            continue
+        for sentence in _SENTENCE.finditer(line):
+            kin = _read_sentence(sentence[0].strip())
+            if kin is not None:
+                yield kin
 
 
 def eldest(person: str, kin: Iterable[Kin]) -> str:
