@@ -432,3 +432,34 @@ def test_chains_of_a_store_are_those_of_the_messages(store: Store) -> None:
     store.write(talk.turns("a", "b")).result()
     chains = [node.chain for node in store.path(LOCAL, talk.id, talk.head)]
     assert chains == chain_of(talk.messages, LOCAL)
+
+
+def test_ranked_search_finds_passages_of_the_messages_asked_for(store: Store) -> None:
+    mine, theirs = Talk("mine"), Talk("theirs", tenant=OTHER)
+    store.write(mine.turns("the kettle is in the attic", "thanks", "copper kettle, 北京")).result()
+    store.write(theirs.turns("their kettle")).result()
+    hashes = [message.hash for message in mine.messages]
+    unknown = MessageHash(b"?" * 16)
+    hits = store.ranked(LOCAL, [*hashes, unknown], "copper kettle")
+    assert [hit.hash for hit in hits] == [hashes[2], hashes[0]]
+    assert (hits[1].part, hits[1].start, hits[1].end) == (0, 0, 26)
+    assert [hit.hash for hit in store.ranked(LOCAL, hashes[:2], "kettle")] == [hashes[0]]
+    assert (
+        store.ranked(LOCAL, hashes, "kettle", limit=1) == store.ranked(LOCAL, hashes, "kettle")[:1]
+    )
+    assert store.ranked(OTHER, hashes, "kettle") == []
+    store.write(mine.say("a kettle more")).result()
+    added = [message.hash for message in mine.messages]
+    assert added[-1] in [hit.hash for hit in store.ranked(LOCAL, added, "kettle")]
+
+
+def test_what_is_deleted_is_not_found_by_rank(store: Store) -> None:
+    talk = Talk()
+    store.write(talk.opening("the kettle")).result()
+    hashes = [message.hash for message in talk.messages]
+    assert len(store.ranked(LOCAL, hashes, "kettle")) == 1
+    store.write([DeleteSession(tenant=LOCAL, id=talk.id)]).result()
+    assert store.ranked(LOCAL, hashes, "kettle") == []
+    again = Talk("again")
+    store.write(again.opening("the kettle")).result()
+    assert len(store.ranked(LOCAL, hashes, "kettle")) == 1
