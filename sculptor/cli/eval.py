@@ -1,4 +1,4 @@
-"""``sculptor eval``: list the tasks, print prompts, score replies.
+"""``sculptor eval``: list the tasks, print prompts, score replies, run, report and compare.
 
 Every command parses, calls one function of ``sculptor.evals`` and prints; what it loads it loads
 when it runs.
@@ -7,13 +7,12 @@ when it runs.
 import json
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from sculptor.errors import SculptorError
+from sculptor.cli.eval_runs import compare_runs, one_line_errors, report_runs, run_task
 
 app = typer.Typer(
     name="eval",
@@ -37,7 +36,7 @@ def list_tasks(
 
     Example: sculptor eval list --json
     """
-    with _one_line_errors():
+    with one_line_errors():
         from sculptor.evals.registry import load_tasks
 
         tasks = load_tasks(data).values()
@@ -69,7 +68,7 @@ def draw(
 
     Example: sculptor eval draw pi-llm --index 3 > draw.json
     """
-    with _one_line_errors():
+    with one_line_errors():
         from sculptor.evals.registry import find_task
 
         _print(find_task(task, data).draw(index, seed=seed))
@@ -88,7 +87,7 @@ def prompt(
 
     Example: sculptor eval prompt pi-llm --draw draw.json
     """
-    with _one_line_errors():
+    with one_line_errors():
         from sculptor.evals.exchange import prompt_messages, read_draws
         from sculptor.evals.registry import find_task
 
@@ -114,7 +113,7 @@ def score(
 
     Example: sculptor eval score pi-llm --scorer original < replies.jsonl
     """
-    with _one_line_errors():
+    with one_line_errors():
         from sculptor.evals.exchange import score_lines
         from sculptor.evals.registry import find_task
 
@@ -127,13 +126,9 @@ def score(
             metrics.write_text(json.dumps(dict(found.metrics(rows))) + "\n", encoding="utf-8")
 
 
-@contextmanager
-def _one_line_errors() -> Iterator[None]:
-    try:
-        yield
-    except (SculptorError, OSError) as error:
-        typer.echo(f"sculptor eval: {error}", err=True)
-        raise typer.Exit(1) from error
+app.command("run")(run_task)
+app.command("report")(report_runs)
+app.command("compare")(compare_runs)
 
 
 def _read(source: str) -> str:
