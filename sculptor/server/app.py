@@ -32,7 +32,7 @@ from sculptor.server.limits import Admission, AdmissionSettings
 from sculptor.server.metrics import Metrics
 from sculptor.server.relay import Models, Relay
 from sculptor.server.retries import RetrySettings
-from sculptor.server.settings import LOOPBACK, Settings
+from sculptor.server.settings import Settings
 from sculptor.server.upstream import Upstream, UpstreamSettings
 from sculptor.store import LOCAL, MemoryStore, SqliteStore, Store
 from sculptor.store.records import TenantId
@@ -96,7 +96,7 @@ class Server:
             relay=self._relay,
             people=self._people(),
             keys=KeyRing(keys),
-            guard=OriginGuard(hosts=() if settings.host in LOOPBACK else (settings.host,)),
+            guard=OriginGuard(hosts=(settings.host, *settings.hosts)),
             admission=self.admission,
             formatter=formatter,
             metrics=self.metrics,

@@ -92,7 +92,7 @@ class OriginGuard:
         if _name_of(host) not in self._hosts:
             raise ApiError(
                 403,
-                f"This server is not known as {host!r}; add the name to its settings.",
+                f"This server is not known as {host!r}; add the name to hosts in its settings.",
                 code="host_not_allowed",
             )
         origin = headers.get("origin")

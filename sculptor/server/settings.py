@@ -6,7 +6,7 @@ They come from defaults, then ``sculptor.toml``, then ``SCULPTOR_…`` in the en
 
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -37,6 +37,9 @@ class Settings(BaseModel):
     upstream_key_env: str = Field("", description="Environment variable with the provider's key.")
     keys: dict[str, SecretStr] = Field(
         default_factory=dict, description="Client keys by tenant; none: loopback only."
+    )
+    hosts: tuple[str, ...] = Field(
+        (), description="Further names by which people reach the management API."
     )
     toolset: Literal["full", "paper"] = Field("full", description="Which tools models are offered.")
     inline: bool = Field(False, description="Show fragment borders in the text, as the paper did.")
@@ -171,7 +174,7 @@ def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
     for name in Settings.model_fields:
         text = environment.get(PREFIX + name.upper())
         if text is not None and text != "":
-            found[name] = _keys(text) if name == "keys" else text
+            found[name] = _READERS[name](text) if name in _READERS else text
     return found
 
 
@@ -179,6 +182,13 @@ def _keys(text: str) -> dict[str, str]:
     """Read ``tenant=key,tenant=key``; a key alone is the local tenant's."""
     pairs = (item.strip().partition("=") for item in text.split(",") if item.strip())
     return {name if sign else "local": key if sign else name for name, sign, key in pairs}
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+_READERS: dict[str, Callable[[str], Any]] = {"keys": _keys, "hosts": _names}
 
 
 def _problem(item: Mapping[str, Any], origins: Mapping[str, Source]) -> str:
