@@ -52,8 +52,8 @@ WindowTokens = Annotated[
     _option("--window-tokens", help="The model's window; longer views are folded.", panel=_MODEL),
 ]
 Encoding = Annotated[
-    str | None,
-    _option("--encoding", help="Tokenizer to count with; by model name if empty.", panel=_MODEL),
+    Literal["o200k_base", "cl100k_base"] | None,
+    _option("--encoding", help="Tokenizer to count with; else by the model's name.", panel=_MODEL),
 ]
 ToolsetFlag = Annotated[
     Literal["full", "paper"] | None,

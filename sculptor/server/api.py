@@ -58,7 +58,11 @@ def api_router(lanes: Lanes) -> APIRouter:
 
     def add(method: str, path: str, endpoint: Callable[..., Any], model: Any) -> None:
         router.add_api_route(
-            path, endpoint, methods=[method], response_model=model, name=endpoint.__name__
+            path,
+            endpoint,
+            methods=[method],
+            response_model=model,
+            operation_id=endpoint.__name__,
         )
 
     add("GET", "", api.list_sessions, models.SessionList)
@@ -70,7 +74,13 @@ def api_router(lanes: Lanes) -> APIRouter:
     add("GET", "/{session_id}/view", api.show_view, models.ViewAnswer)
     add("GET", "/{session_id}/diff", api.show_diff, models.DiffAnswer)
     add("POST", "/{session_id}/search", api.search_session, models.SearchAnswer)
-    add("GET", "/{session_id}/export", api.export_session, None)
+    router.add_api_route(
+        "/{session_id}/export",
+        api.export_session,
+        operation_id="export_session",
+        response_class=Response,
+        responses={200: {"content": {"application/json": {}, "text/markdown": {}}}},
+    )
     return router
 
 
