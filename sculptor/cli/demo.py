@@ -5,7 +5,6 @@ from the server's own answers and its management API, and accuracy is printed as
 scripted backend scores says nothing about the tools' worth, and the demo says so.
 """
 
-import json
 import os
 import re
 import time
@@ -17,7 +16,7 @@ from uuid import uuid4
 
 import typer
 
-from sculptor.errors import SculptorError
+from sculptor.cli.console import AsJson, CommandError, print_json
 
 if TYPE_CHECKING:
     from openai import OpenAI
@@ -35,10 +34,6 @@ _SHOWN_CHARS = 150
 _GREETING: Any = [{"role": "user", "content": "Hello"}]
 
 
-class DemoError(SculptorError):
-    """Raised when the server cannot be reached or does not answer; the text says what to do."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Arm:
     """One way of answering: tokens sent in its first and last model call, accuracy from 0 to 1."""
@@ -46,7 +41,7 @@ class Arm:
     name: str
     first_tokens: int
     last_tokens: int
-    calls: int
+    steps: int
     seconds: float
     accuracy: float
 
@@ -75,7 +70,7 @@ def demo(
         str | None, typer.Option(help="Which of the server's models; without it its first.")
     ] = None,
     updates: Annotated[int, typer.Option(min=2, max=400, help="Updates of each key.")] = UPDATES,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Answer one stream of updates with and without the tools and show what changed.
 
@@ -83,15 +78,13 @@ def demo(
     """
     from rich.console import Console
 
-    _quiet_logs()
-    try:
-        with Console(stderr=True).status("starting") as status:
-            found = run_demo(base_url, model=model, updates=updates, progress=status.update)
-    except SculptorError as error:
-        typer.echo(f"sculptor demo: {error}", err=True)
-        raise typer.Exit(1) from error
+    from sculptor.cli.logs import configure_logs
+
+    configure_logs("error")
+    with Console(stderr=True).status("starting") as status:
+        found = run_demo(base_url, model=model, updates=updates, progress=status.update)
     if as_json:
-        typer.echo(json.dumps({**asdict(found), "note": found.note}, ensure_ascii=False))
+        print_json({**asdict(found), "note": found.note})
     else:
         print_demo(found, Console())
 
@@ -110,7 +103,7 @@ def run_demo(
     is started on a free port of this machine, with nothing kept, and stopped at the end.
 
     Raises:
-        DemoError: the server cannot be reached, refused a request, or offered no tools.
+        CommandError: the server cannot be reached, refused a request, or offered no tools.
     """
     from sculptor.evals.registry import find_task
 
@@ -132,14 +125,14 @@ def print_demo(found: Demo, console: "Console") -> None:
     from rich.table import Table
 
     table = Table(title=f"PI-LLM: {KEYS} keys, {found.updates} updates each, model {found.model}")
-    for heading in ("", "tokens, first", "tokens, last", "calls", "seconds", "accuracy"):
+    for heading in ("", "tokens, first", "tokens, last", "steps", "seconds", "accuracy"):
         table.add_column(heading, justify="right" if heading else "left")
     for arm in found.arms:
         table.add_row(
             arm.name,
             f"{arm.first_tokens:,}",
             f"{arm.last_tokens:,}",
-            str(arm.calls),
+            str(arm.steps),
             f"{arm.seconds:.2f}",
             f"{arm.accuracy:.0%}",
         )
@@ -176,15 +169,6 @@ def _cut_middle(text: str) -> str:
     return f"{text[:_SHOWN_CHARS]} … {left_out:,} characters … {text[-_SHOWN_CHARS:]}"
 
 
-def _quiet_logs() -> None:
-    """Keep the demo's own server from writing its log between the lines of the demo."""
-    import logging
-
-    import structlog
-
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
-
-
 @contextmanager
 def _server(base_url: str | None, progress: Progress) -> Iterator[str]:
     if base_url is not None:
@@ -214,12 +198,12 @@ def _client(url: str) -> "Iterator[OpenAI]":
         with openai.OpenAI(base_url=f"{url}/v1", api_key=key, max_retries=0) as client:
             yield client
     except openai.APIConnectionError as error:
-        raise DemoError(
+        raise CommandError(
             f"nothing answers at {url}: start a server with `sculptor serve`, or leave out "
             "--base-url and the demo starts its own."
         ) from error
     except openai.APIStatusError as error:
-        raise DemoError(f"{url} answered {error.status_code}: {error.message}") from error
+        raise CommandError(f"{url} answered {error.status_code}: {error.message}") from error
 
 
 def _first_model(client: "OpenAI") -> str:
@@ -245,7 +229,7 @@ def _answer(
         name="without tools" if tools == "off" else "with tools",
         first_tokens=sent[0],
         last_tokens=sent[-1],
-        calls=len(sent),
+        steps=len(sent),
         seconds=seconds,
         accuracy=score.value or 0.0,
     )
@@ -255,7 +239,7 @@ def _answer(
 def _view(client: "OpenAI", url: str, told: dict[str, Any]) -> str:
     """Return the newest user message of a session as the model is shown it."""
     if "session" not in told:
-        raise DemoError(f"{url} answered without the tools: is it Sculptor, and does its log tell?")
+        raise CommandError(f"{url} offered no tools: point --base-url at a Sculptor server.")
     path = f"{url}/api/sessions/{told['session']}/view"
     answer = client.get(path, cast_to=dict[str, Any])
     texts = [message["content"] for message in answer["messages"] if message["role"] == "user"]

@@ -11,12 +11,15 @@ import typer
 from rich.console import Console
 from typer.testing import CliRunner
 
-from sculptor.cli.demo import PLAIN_WORDS, Arm, Demo, DemoError, demo, print_demo, run_demo, shorten
+from sculptor.cli.console import CommandError, Group
+from sculptor.cli.demo import PLAIN_WORDS, Arm, Demo, demo, print_demo, run_demo, shorten
 from sculptor.server.run import serve_in_thread
 from sculptor.server.settings import Settings
+from tests.server.stub_upstream import StubUpstream, say
 
-app = typer.Typer()
+app = typer.Typer(cls=Group)
 app.command()(demo)
+app.callback()(lambda: None)
 
 
 @pytest.fixture(autouse=True)
@@ -42,8 +45,8 @@ def found() -> Demo:
 def test_both_arms_are_right_and_one_is_short(found: Demo) -> None:
     plain, managed = found.arms
     assert (plain.accuracy, managed.accuracy) == (1.0, 1.0)
-    assert plain.calls == 1
-    assert 2 <= managed.calls <= 3
+    assert plain.steps == 1
+    assert 2 <= managed.steps <= 3
     assert plain.first_tokens == plain.last_tokens > 15_000
     assert managed.last_tokens < managed.first_tokens / 4
     assert found.view.count(" folded · ") >= 5
@@ -63,7 +66,7 @@ def test_what_is_printed_says_what_it_does_not_show(found: Demo) -> None:
 
 
 def test_a_language_model_s_figures_stand_alone() -> None:
-    arm = Arm(name="a", first_tokens=1, last_tokens=1, calls=1, seconds=0.0, accuracy=0.5)
+    arm = Arm(name="a", first_tokens=1, last_tokens=1, steps=1, seconds=0.0, accuracy=0.5)
     assert Demo(model="gpt-5", updates=64, arms=(arm,), view="").note == ""
     assert Demo(model="scripted", updates=64, arms=(arm,), view="").note == PLAIN_WORDS
 
@@ -96,11 +99,11 @@ def test_a_model_of_the_server_can_be_named(server: str) -> None:
     plain, managed = result.arms
     assert result.model == "scripted-paper"
     assert plain.accuracy == 1.0
-    assert managed.calls == 2
+    assert managed.steps == 2
 
 
 def test_the_command_prints_json(server: str) -> None:
-    result = CliRunner().invoke(app, ["--base-url", server, "--updates", "4", "--json"])
+    result = CliRunner().invoke(app, ["demo", "--base-url", server, "--updates", "4", "--json"])
     assert result.exit_code == 0, result.output
     told = json.loads(result.stdout)
     assert [arm["name"] for arm in told["arms"]] == ["without tools", "with tools"]
@@ -108,19 +111,26 @@ def test_the_command_prints_json(server: str) -> None:
 
 
 def test_the_command_prints_a_table(server: str) -> None:
-    result = CliRunner().invoke(app, ["--base-url", server, "--updates", "16"])
+    result = CliRunner().invoke(app, ["demo", "--base-url", server, "--updates", "16"])
     assert result.exit_code == 0, result.output
     assert "with tools" in result.stdout
     assert "not from a language model" in result.stdout
 
 
 def test_a_server_that_is_not_there_is_one_clear_line() -> None:
-    result = CliRunner().invoke(app, ["--base-url", "http://127.0.0.1:9"])
+    result = CliRunner().invoke(app, ["demo", "--base-url", "http://127.0.0.1:9"])
     assert result.exit_code == 1
     assert "nothing answers at http://127.0.0.1:9" in result.stderr
     assert "Traceback" not in result.stderr
 
 
 def test_a_server_that_refuses_is_one_clear_line(server: str) -> None:
-    with pytest.raises(DemoError, match="answered 404"):
+    with pytest.raises(CommandError, match="answered 404"):
         run_demo(server + "/elsewhere")
+
+
+def test_a_server_that_is_not_sculptor_is_told_apart() -> None:
+    with StubUpstream() as other:
+        other.answers += [say("I do not know.")] * 2
+        with pytest.raises(CommandError, match="offered no tools"):
+            run_demo(other.url, model="any", updates=4)
