@@ -10,7 +10,7 @@ from typing import NamedTuple
 from sculptor.context import Context
 from sculptor.cutting import cut
 from sculptor.errors import InvalidMessage, UndoRefused
-from sculptor.operations import Cut, Fold, OperationId, Pin, Piece, Receipt, Request, Restore, Undo
+from sculptor.operations import Cut, Fold, OperationId, Piece, Pin, Receipt, Request, Restore, Undo
 from sculptor.server.api_models import OperationBody
 from sculptor.server.envelope import ApiError
 from sculptor.state import Fragment, FragmentId, Place
