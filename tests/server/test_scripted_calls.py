@@ -64,6 +64,12 @@ def test_client_calls_are_handed_on_and_ours_are_not() -> None:
     assert [message.role for message in turn.mixed] == ["assistant", "tool"]
 
 
+def test_calls_spelled_side_by_side_go_one_by_one_where_asked() -> None:
+    text = 'call search_context {"queries": ["a"]} and search_context {"queries": ["b"]}'
+    answered = answer([user(text)], parallel_tool_calls=False)
+    assert answered.calls() == [["search_context"], ["search_context"]]
+
+
 @pytest.fixture(scope="module")
 def client() -> Iterator[OpenAI]:
     settings = Settings.model_validate({"port": 0, "store": "memory", "drain_seconds": 1})

@@ -118,6 +118,29 @@ def test_a_follow_up_is_answered_from_the_folded_view() -> None:
     assert second.prompt_tokens[0] < 6_000
 
 
+def test_the_fixed_policy_folds_a_stream_once() -> None:
+    sample = draw(32)
+    first = answer(sample.messages, model="scripted-paper")
+    text = str(sample.messages[0]["content"])
+    again = [*sample.messages, first.turn.answer.message, user(text[text.index("What are the") :])]
+    second = answer(again, model="scripted-paper", context=first.context)
+    assert second.text == first.text
+    assert len(second.requests) == 1
+
+
+def test_the_right_one_of_two_streams_that_begin_alike_is_folded() -> None:
+    sample = draw(32)
+    text = str(sample.messages[0]["content"])
+    start = text.index("next line.\n ") + len("next line.\n ")
+    quoted = user(f"It will begin so: {text[start : start + 500]}")
+    answered = answer([quoted, {"role": "assistant", "content": "Good."}, *sample.messages])
+    assert answered.calls() == [["fragment_context"]]
+    assert "note" not in answered.results()[0]
+    assert "folded" not in answered.requests[-1].messages[0].decode()
+    assert "folded" in answered.requests[-1].messages[2].decode()
+    assert accuracy(answered.text, sample) == 1.0
+
+
 @pytest.mark.parametrize("toolset", ["full", "paper"])
 def test_a_value_hidden_by_somebody_else_is_brought_back(toolset: ToolsetName) -> None:
     sample = draw(32)

@@ -60,7 +60,7 @@ class Kin(NamedTuple):
 
 
 def read_kin(text: str) -> Iterator[Kin]:
-    """Yield what a text says of kin; a line is tried whole first, as a name may hold a full stop."""
+    """Yield what a text says of kin; a line is tried whole first: a name may hold a full stop."""
     for line in text.split("\n"):
         if not _HINT.search(line):
             continue
