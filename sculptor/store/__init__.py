@@ -1,10 +1,9 @@
 """Where conversations are kept: one protocol, a store in memory and one in a SQLite file.
 
-``open_store`` picks one. The stores themselves are loaded at first use.
+The stores themselves are loaded at first use.
 """
 
 from importlib import import_module
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sculptor.store.checkpoints import Checkpoints, dump_state, load_state
@@ -29,23 +28,7 @@ __all__ = [
     "dump_state",
     "load_state",
     "node_id",
-    "open_store",
 ]
-
-
-def open_store(path: Path | None) -> Store:
-    """Return the store in the file at ``path``, or one in memory for None.
-
-    Raises:
-        StoreError: the file cannot be opened; the text says what to do.
-    """
-    if path is None:
-        from sculptor.store.memory import MemoryStore
-
-        return MemoryStore()
-    from sculptor.store.sqlite import SqliteStore
-
-    return SqliteStore(path)
 
 
 def __getattr__(name: str) -> object:

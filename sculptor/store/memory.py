@@ -92,6 +92,13 @@ class MemoryStore:
             found.sort(key=lambda pair: (pair[0].used, pair[0].id), reverse=True)
             return [_totals(*pair) for pair in found[offset : offset + limit]]
 
+    def unused_since(self, tenant: TenantId, time: float) -> list[SessionId]:
+        """Return the sessions last used before ``time``, longest unused first."""
+        with self._guard:
+            held = (shelf.session for shelf in self._tenant(tenant).sessions.values())
+            found = sorted((s.used, s.id) for s in held if s is not None and s.used < time)
+            return [name for _, name in found]
+
     def lane(self, tenant: TenantId, session: SessionId, lane: LaneId) -> Lane | None:
         """Return a lane, or None."""
         with self._guard:

@@ -70,6 +70,10 @@ class Store(Protocol):
         """Return sessions, last used first."""
         ...
 
+    def unused_since(self, tenant: TenantId, time: float) -> list[SessionId]:
+        """Return the sessions last used before ``time``, longest unused first."""
+        ...
+
     def lane(self, tenant: TenantId, session: SessionId, lane: LaneId) -> Lane | None:
         """Return a lane, or None."""
         ...

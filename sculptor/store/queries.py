@@ -49,6 +49,7 @@ SESSIONS = f"""SELECT {_SESSION},
         WHERE tenant = s.tenant AND session = s.id)
     FROM (SELECT {_SESSION} FROM session WHERE tenant = ?
         ORDER BY used DESC, id DESC LIMIT ? OFFSET ?) AS s ORDER BY used DESC, id DESC"""
+UNUSED = "SELECT id FROM session WHERE tenant = ? AND used < ? ORDER BY used, id"
 LANE = f"SELECT {_LANE} FROM lane WHERE {_IN_SESSION} AND id = ?"
 LANES = f"SELECT {_LANE} FROM lane WHERE {_IN_SESSION} ORDER BY used DESC, id DESC"
 NODE = f"SELECT {_NODE} FROM node AS n WHERE {_IN_SESSION} AND id = ?"

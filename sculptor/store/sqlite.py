@@ -7,15 +7,13 @@ that it survives a power cut. Without it a power cut may take the last commits, 
 damages the file.
 """
 
-import os
 import sqlite3
-import threading
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from sculptor.context import Hit
 from sculptor.errors import StoreCorrupt, StoreError, StoreLocked
@@ -23,12 +21,20 @@ from sculptor.messages import Chain, MessageHash
 from sculptor.operations import FIRST_VERSION, Operation, VersionId
 from sculptor.state import State
 from sculptor.store import queries
+from sculptor.store._opening import (
+    Durability,
+    close_to_others,
+    connect_reader,
+    connect_writer,
+    make_file,
+    open_error,
+)
 from sculptor.store.checkpoints import load_state
 from sculptor.store.codec import load_operation, searchable_texts
 from sculptor.store.locking import FileLock
-from sculptor.store.migrations import PAGE_BYTES, migrate, refuse_foreign
 from sculptor.store.protocol import NEWEST_PER_CHAIN, RankedHit, Totals
 from sculptor.store.ranked import RankedIndex
+from sculptor.store.readers import Readers
 from sculptor.store.records import (
     ROOT,
     CallId,
@@ -44,14 +50,7 @@ from sculptor.store.records import (
     UsageRow,
 )
 from sculptor.store.verify import StepRow, VersionRow, verify
-from sculptor.store.writer import Writer, advice
-
-Durability = Literal["process", "power"]
-
-_SYNCHRONOUS: dict[Durability, str] = {"process": "NORMAL", "power": "FULL"}
-_BUSY_MS = 5_000
-_LOG_PAGES = 4_096
-"""So many pages the log grows by before they are moved to the file, which waits for the disk."""
+from sculptor.store.writer import Writer
 
 _INDEXED = 32
 """So many messages are indexed for ranked search before other writes have their turn."""
@@ -68,26 +67,22 @@ class SqliteStore:
     """
 
     def __init__(self, path: Path, *, durability: Durability = "process") -> None:
-        self.file = Path(path)
-        self._guard = threading.RLock()
+        path = Path(path)
         try:
             with ExitStack() as undo:
-                _make_file(self.file)
-                self._lock = FileLock(self.file)
+                make_file(path)
+                self._lock = FileLock(path)
                 undo.callback(self._lock.release)
-                writing = _prepared(self.file, durability)
+                writing = connect_writer(path, durability)
                 undo.callback(writing.close)
-                self._reading = _connected(self.file)
-                undo.callback(self._reading.close)
-                self._reading.execute("PRAGMA query_only = ON")
-                self._index = RankedIndex(self._reading)
-                _close_to_others(self.file)
+                close_to_others(path)
+                self._readers = Readers(partial(connect_reader, path))
                 self._writer = Writer(writing)
                 undo.pop_all()
         except StoreLocked:
             raise
         except (OSError, sqlite3.Error, StoreError) as error:
-            raise _open_error(self.file, error) from error
+            raise open_error(path, error) from error
 
     # Writing
 
@@ -98,8 +93,7 @@ class SqliteStore:
     def close(self) -> None:
         """Finish the writes under way and release the file."""
         self._writer.close()
-        with self._guard:
-            self._reading.close()
+        self._readers.close()
         self._lock.release()
 
     # Sessions and lanes
@@ -113,6 +107,10 @@ class SqliteStore:
         """Return sessions, last used first."""
         rows = self._rows(queries.SESSIONS, (tenant, limit, offset))
         return [Totals(queries.session_of(row[:5]), *row[5:]) for row in rows]
+
+    def unused_since(self, tenant: TenantId, time: float) -> list[SessionId]:
+        """Return the sessions last used before ``time``, longest unused first."""
+        return [SessionId(name) for (name,) in self._rows(queries.UNUSED, (tenant, time))]
 
     def lane(self, tenant: TenantId, session: SessionId, lane: LaneId) -> Lane | None:
         """Return a lane, or None."""
@@ -261,16 +259,16 @@ class SqliteStore:
 
         Messages that were never searched are indexed first, by the writer, some at a time.
         """
-        with self._guard, _told():
-            missing = self._index.missing(tenant, hashes)
+        with self._readers.lend() as connection:
+            missing = RankedIndex(connection).missing(tenant, hashes)
         pending = [
             self._writer.submit(partial(_fill, tenant=tenant, hashes=missing[at : at + _INDEXED]))
             for at in range(0, len(missing), _INDEXED)
         ]
         for done in pending:
             done.result()
-        with self._guard, _told():
-            return self._index.search(tenant, query, hashes=hashes, limit=limit)
+        with self._readers.lend() as connection:
+            return RankedIndex(connection).search(tenant, query, hashes=hashes, limit=limit)
 
     # Health
 
@@ -285,8 +283,8 @@ class SqliteStore:
     # Inside
 
     def _rows(self, query: str, values: Sequence[Any] | Mapping[str, Any]) -> list[queries.Row]:
-        with self._guard, _told():
-            return self._reading.execute(query, values).fetchall()
+        with self._readers.lend() as connection:
+            return connection.execute(query, values).fetchall()
 
     def _walk(
         self,
@@ -335,51 +333,6 @@ class _Rows:
         return [StepRow(*row) for row in self._rows(queries.STEP_BODIES, (tenant, session))]
 
 
-def _make_file(path: Path) -> None:
-    """Make the folder and the file where they are not, for nobody but their owner."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    os.close(os.open(path, os.O_RDONLY | os.O_CREAT, 0o600))
-
-
-def _close_to_others(path: Path) -> None:
-    mode = path.stat().st_mode & 0o777
-    if mode & 0o077:
-        path.chmod(mode & 0o700)
-
-
-def _connected(path: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(
-        path, timeout=_BUSY_MS / 1_000, isolation_level=None, check_same_thread=False
-    )
-    connection.execute("PRAGMA temp_store = MEMORY")
-    return connection
-
-
-def _prepared(path: Path, durability: Durability) -> sqlite3.Connection:
-    """Return the connection that writes, with all tables there."""
-    connection = _connected(path)
-    try:
-        refuse_foreign(connection)
-        connection.execute(f"PRAGMA page_size = {PAGE_BYTES}")
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute(f"PRAGMA synchronous = {_SYNCHRONOUS[durability]}")
-        connection.execute(f"PRAGMA wal_autocheckpoint = {_LOG_PAGES}")
-        connection.execute("PRAGMA secure_delete = ON")
-        migrate(connection)
-    except BaseException:
-        connection.close()
-        raise
-    return connection
-
-
-def _open_error(path: Path, error: Exception) -> StoreError:
-    if isinstance(error, StoreError):
-        return StoreError(f"{path} cannot be opened. {error}")
-    if isinstance(error, sqlite3.DatabaseError) and error.sqlite_errorcode in _DAMAGED:
-        return StoreCorrupt(f"{path} is no SQLite file, or is damaged ({error})")
-    return StoreError(f"{path} cannot be opened ({error}). {advice(error)}")
-
-
 def _fill(cursor: sqlite3.Cursor, *, tenant: TenantId, hashes: Sequence[MessageHash]) -> None:
     """Index messages for ranked search, in the writer's transaction."""
     index = RankedIndex(cursor.connection)
@@ -387,16 +340,3 @@ def _fill(cursor: sqlite3.Cursor, *, tenant: TenantId, hashes: Sequence[MessageH
         row = cursor.execute(queries.wires(1), (tenant, name)).fetchone()
         if row is not None:
             index.add(tenant, name, searchable_texts(row[1]))
-
-
-@contextmanager
-def _told() -> Iterator[None]:
-    """Turn what SQLite says of a failed read into a StoreError."""
-    try:
-        yield
-    except sqlite3.Error as error:
-        if "closed" in str(error):
-            raise StoreError("The store is closed.") from error
-        if getattr(error, "sqlite_errorcode", None) in _DAMAGED:
-            raise StoreCorrupt(str(error)) from error
-        raise StoreError(f"The store cannot be read ({error}).") from error

@@ -13,6 +13,7 @@ from contextlib import suppress
 from queue import Empty, SimpleQueue
 
 from sculptor.errors import StoreError
+from sculptor.store._opening import write_error
 from sculptor.store.records import Record
 from sculptor.store.statements import apply
 
@@ -124,22 +125,3 @@ class Writer:
         with suppress(sqlite3.Error):
             if self._connection.in_transaction:
                 self._cursor.execute("ROLLBACK")
-
-
-def write_error(error: Exception) -> StoreError:
-    """Return a failure to write, in words that say what to do."""
-    made = StoreError(f"The store cannot be written ({error}). {advice(error)}")
-    made.__cause__ = error
-    return made
-
-
-def advice(error: Exception) -> str:
-    """Return what to do about a failure of SQLite or of the file system."""
-    text = str(error)
-    if "full" in text or "disk I/O" in text:
-        return "Free space on its disk, or move it with --store."
-    if "readonly" in text or "ermission" in text or "unable to open" in text:
-        return "Give this user the right to write the file and its folder."
-    if "locked" in text:
-        return "Another program holds a transaction on it; let that end."
-    return "Nothing of this write was kept."

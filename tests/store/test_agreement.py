@@ -240,6 +240,7 @@ def shared(store: Store, tenant: TenantId) -> list[object]:
     chains = [chain_of([message], tenant)[0] for message in MESSAGES.values()]
     return [
         store.sessions(tenant),
+        store.unused_since(tenant, 3.0),
         store.wires(tenant, HASHES),
         store.token_counts(tenant, HASHES, "e"),
         [store.call(tenant, name) for name in CALLS],

@@ -69,9 +69,11 @@ def cost_of_loading(store: SqliteStore, talk: Talk, version: VersionId) -> int:
         ticks += 1
         return 0
 
-    store._reading.set_progress_handler(tick, 100)
+    with store._readers.lend() as connection:
+        connection.set_progress_handler(tick, 100)
     store.state(LOCAL, talk.id, version)
-    store._reading.set_progress_handler(None, 0)
+    with store._readers.lend() as connection:
+        connection.set_progress_handler(None, 0)
     return ticks
 
 

@@ -1,11 +1,9 @@
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
 import sculptor.store
-from sculptor.store import MemoryStore, SqliteStore, open_store
 
 
 def test_every_public_name_is_there_and_sorted() -> None:
@@ -20,11 +18,3 @@ def test_importing_the_face_loads_no_database() -> None:
     code = "import sys, sculptor.store; print('sqlite3' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
-
-
-def test_a_store_is_opened_by_its_path(tmp_path: Path) -> None:
-    memory, sqlite = open_store(None), open_store(tmp_path / "store.db")
-    assert isinstance(memory, MemoryStore)
-    assert isinstance(sqlite, SqliteStore)
-    memory.close()
-    sqlite.close()

@@ -267,6 +267,63 @@ def test_a_full_disk_fails_the_write_and_says_so(path: Path) -> None:
     store.close()
 
 
+def test_a_list_too_large_for_the_disk_takes_none_before_it_along(sqlite: SqliteStore) -> None:
+    limit = "PRAGMA max_page_count = 200"
+    sqlite._writer.submit(lambda cursor: cursor.execute(limit) and None).result()
+    gate = threading.Event()
+    sqlite._writer.submit(lambda cursor: gate.wait(10) and None)
+    small = sqlite.write(Talk("small").opening("Hi"))
+    large = sqlite.write(Talk("large").opening("x" * 1_000_000))
+    gate.set()
+    small.result(10)
+    with pytest.raises(StoreError, match=r"full.*Free space"):
+        large.result(10)
+    sqlite.write(Talk("late").opening("Hi")).result(10)
+    assert {total.session.id for total in sqlite.sessions(LOCAL)} == {"small", "late"}
+    assert sqlite.verify() == []
+
+
+def test_lists_whose_transaction_sqlite_takes_back_all_fail(sqlite: SqliteStore) -> None:
+    before = Talk("before")
+    sqlite.write(before.opening("Hi")).result()
+    gate = threading.Event()
+    sqlite._writer.submit(lambda cursor: gate.wait(10) and None)
+
+    def lose(cursor: sqlite3.Cursor) -> None:
+        cursor.execute("ROLLBACK")
+        raise sqlite3.OperationalError("disk I/O error")
+
+    writes = [
+        sqlite.write(Talk("one").opening("Hi")),
+        sqlite.write([MoveHead(lane=before.lane(), expected=None)]),
+        sqlite._writer.submit(lose),
+        sqlite.write(Talk("two").opening("Hi")),
+    ]
+    gate.set()
+    errors = [write.exception(10) for write in writes]
+    assert isinstance(errors.pop(1), StaleHead)
+    for error in errors:
+        assert isinstance(error, StoreError)
+        assert "disk I/O error" in str(error)
+    assert [total.session.id for total in sqlite.sessions(LOCAL)] == ["before"]
+    sqlite.write(Talk("one").opening("Hi")).result(10)
+    assert sqlite.verify() == []
+
+
+def test_a_transaction_of_another_program_is_waited_for_and_told(path: Path) -> None:
+    store = SqliteStore(path)
+    wait = "PRAGMA busy_timeout = 20"
+    store._writer.submit(lambda cursor: cursor.execute(wait) and None).result()
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(StoreError, match="Another program holds a transaction"):
+        store.write(Talk().opening("Hi")).result(10)
+    other.execute("ROLLBACK")
+    other.close()
+    store.write(Talk().opening("Hi")).result(10)
+    store.close()
+
+
 def test_a_list_that_cannot_be_written_fails_alone(sqlite: SqliteStore) -> None:
     gate = threading.Event()
     sqlite._writer.submit(lambda cursor: gate.wait(10) and None)

@@ -133,6 +133,8 @@ def test_sessions_come_last_used_first_with_what_they_hold(store: Store) -> None
     assert totals[1][1:] == (2, 3, 34)
     assert totals[0][1:] == (2, 0, 0)
     assert store.sessions(LOCAL, limit=2, offset=1) == totals[1:3]
+    assert store.unused_since(LOCAL, 1.5) == ["s0", "s3", "s1", "s4"]
+    assert store.unused_since(OTHER, 1.5) == []
 
 
 def test_a_lane_moves_only_from_where_it_was_expected(store: Store) -> None:
