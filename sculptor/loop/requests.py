@@ -12,8 +12,8 @@ from typing import Any, Literal
 import orjson
 
 from sculptor.errors import InvalidMessage
-from sculptor.messages import Message, MessageHash, parse_message, wire_hash
-from sculptor.spans import Span, elements, locate, members, splice
+from sculptor.messages import Message, parse_message
+from sculptor.spans import Span, elements, members, splice
 
 StandDown = Literal["n", "tool_choice", "tool_name"]
 """Why our tools cannot be offered in a request."""
@@ -21,11 +21,15 @@ StandDown = Literal["n", "tool_choice", "tool_name"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClientRequest:
-    """A chat completion request as it came: its bytes, and what of it the loop must know."""
+    """A chat completion request as it came: its bytes, and what of it the loop must know.
+
+    ``places`` tells where in the body each of its members lies.
+    """
 
     body: bytes
     value: dict[str, Any]
     messages: tuple[Message, ...]
+    places: Mapping[str, Span]
 
     @property
     def stream(self) -> bool:
@@ -77,25 +81,34 @@ class ClientRequest:
         return isinstance(choice, dict) or choice == "none"
 
 
+_MESSAGE_OVERHEAD_BYTES = 3_072
+"""What a parsed message takes besides its wire bytes and its text."""
+
+
 class MessageCache:
-    """Messages read before, by hash, up to a number of bytes; the oldest leave first."""
+    """Messages read before, by their bytes, up to about a size in memory; the oldest leave first.
+
+    They are looked up by the bytes themselves, which costs less than a digest of them.
+    """
 
     def __init__(self, limit_bytes: int = 32 * 1024 * 1024) -> None:
         self._limit, self._bytes = limit_bytes, 0
-        self._messages: dict[MessageHash, Message] = {}
+        self._messages: dict[bytes, Message] = {}
 
     def read(self, wire: bytes, value: Any, where: str) -> Message:
         """Return the message with these bytes, from the cache or read anew."""
-        name = wire_hash(wire)
-        found = self._messages.pop(name, None)
+        found = self._messages.pop(wire, None)
         if found is None:
             found = parse_message(wire, value, where)
-            self._bytes += len(wire)
-        self._messages[name] = found
+            self._bytes += _size_bytes(found)
+        self._messages[found.wire] = found
         while self._bytes > self._limit and len(self._messages) > 1:
-            oldest = self._messages.pop(next(iter(self._messages)))
-            self._bytes -= len(oldest.wire)
+            self._bytes -= _size_bytes(self._messages.pop(next(iter(self._messages))))
         return found
+
+
+def _size_bytes(message: Message) -> int:
+    return 2 * len(message.wire) + _MESSAGE_OVERHEAD_BYTES
 
 
 def read_request(body: bytes, cache: MessageCache, value: Any = None) -> ClientRequest:
@@ -112,13 +125,13 @@ def read_request(body: bytes, cache: MessageCache, value: Any = None) -> ClientR
         raise InvalidMessage("messages must be a list of messages.", "messages")
     if not listed:
         raise InvalidMessage("messages must hold at least one message.", "messages")
-    start = locate(body, ("messages",)).start
-    spans = elements(body, start)
+    places = dict(members(body, body.index(b"{")))
+    spans = elements(body, places["messages"].start)
     messages = tuple(
         cache.read(body[span.start : span.end], item, f"messages[{index}]")
         for index, (span, item) in enumerate(zip(spans, listed, strict=True))
     )
-    return ClientRequest(body=body, value=value, messages=messages)
+    return ClientRequest(body=body, value=value, messages=messages, places=places)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,12 +162,12 @@ def model_request(
     stream.
     """
     stream = request.stream if stream is None else stream
-    places = dict(members(request.body, _object_start(request.body)))
+    places = request.places
     edits: dict[str, bytes] = {}
     drops: set[str] = set()
     if messages is not None:
         edits["messages"] = b"[" + b",".join(messages) + b"]"
-    own = _client_tool_wires(request, places)
+    own = _client_tool_wires(request)
     offered = (*own, *tools)
     if tools_off and own:
         offered = own
@@ -196,15 +209,11 @@ def _edited(
     return made
 
 
-def _client_tool_wires(request: ClientRequest, places: Mapping[str, Span]) -> tuple[bytes, ...]:
+def _client_tool_wires(request: ClientRequest) -> tuple[bytes, ...]:
     if not request.client_tools:
         return ()
-    spans = elements(request.body, places["tools"].start)
+    spans = elements(request.body, request.places["tools"].start)
     return tuple(request.body[span.start : span.end] for span in spans)
-
-
-def _object_start(body: bytes) -> int:
-    return body.index(b"{")
 
 
 def _tool_name(tool: Any) -> str:

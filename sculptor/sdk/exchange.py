@@ -200,7 +200,7 @@ class Sculpting:
         paired = check_pairs(request.messages)
         if any(a is not b for a, b in zip(paired, request.messages, strict=True)):
             mended = model_request(request, [message.wire for message in paired])
-            request = replace(request, body=mended.body, messages=paired)
+            request = read_request(mended.body, self._messages)
         return request
 
     def _mode(self, arguments: Mapping[str, Any]) -> tuple[Mode, dict[str, Any]]:

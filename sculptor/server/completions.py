@@ -176,7 +176,7 @@ class ChatCompletions:
         paired = check_pairs(request.messages)
         if any(a is not b for a, b in zip(paired, request.messages, strict=True)):
             mended = model_request(request, [message.wire for message in paired])
-            request = replace(request, body=mended.body, messages=paired)
+            request = read_request(mended.body, self._messages)
         return request
 
     def _open(self, exchange: Exchange) -> tuple[LiveLane | None, str]:
