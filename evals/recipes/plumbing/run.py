@@ -30,6 +30,13 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[2]
 REPORT = ROOT / "evals" / "reports" / "plumbing"
 TITLE = "Plumbing tests (scripted policies; never evidence for the claim)"
+_PAPER = {
+    "sculptor-split": "The paper's fixed policy keeps the last 3 of 10 pieces. The question is a "
+    "message of its own here, so that all of the stream may be hidden:",
+    "sculptor": "The same policy on the unchanged prompt. The last 600 tokens of the newest user "
+    "message are protected; where that is more than three tenths of the stream, less can be "
+    "hidden than the policy asks for, and more is right than its ceiling says:",
+}
 CEILINGS = {4: 0.773, 8: 0.944, 16: 0.997, 32: 1.0, 64: 1.0, 128: 1.0, 256: 1.0}
 """Keys whose last value is in the last 3 of 10 equal pieces: 300 simulated streams a row."""
 
@@ -44,10 +51,12 @@ class Cell(NamedTuple):
     start: int = 0
     step: int = 1
     long: bool = False
+    arm: str = "sculptor"
 
 
 RUNS = (
-    Cell("paper-policy", "pi-llm-sculptor", "scripted-paper", 7),
+    Cell("paper-policy", "pi-llm-sculptor", "scripted-paper", 7, arm="sculptor-split"),
+    Cell("paper-policy-whole", "pi-llm-sculptor", "scripted-paper", 7),
     Cell("search-chain", "needlebench-sculptor", "scripted", 20),
     Cell("updates", "pi-llm", "scripted", 16),
     Cell("updates-sculptor", "pi-llm-sculptor", "scripted", 7),
@@ -77,7 +86,7 @@ def run(cell: Cell, sessions: int, folder: Path) -> None:
     """Run one cell against a server of its own."""
     plan = make_plan(
         cell.task,
-        arms=["sculptor"],
+        arms=[cell.arm],
         model=cell.model,
         limit=cell.cells * sessions,
         start=cell.start,
@@ -153,10 +162,13 @@ def preface(results: list[RunResult]) -> list[str]:
         "tools help a language model. Every request is sent with the tools on (`x-sculptor: on`).",
     ]
     for result in results:
-        arm = result.arms["sculptor"]
+        arm = next(iter(result.arms.values()))
         cells = {tuple(value for _, value in cell): figures for cell, figures in arm.cells.items()}
         if result.plan.model == "scripted-paper":
-            lines += [_ceiling(int(cell[0]), each) for cell, each in sorted(cells.items())]
+            lines.append(_PAPER[arm.arm])
+            lines += [
+                _ceiling(result.name, int(cell[0]), each) for cell, each in sorted(cells.items())
+            ]
             continue
         least = min(each.accuracy.mean for each in cells.values() if each.accuracy)
         fewest = min(each.scored for each in cells.values())
@@ -174,13 +186,13 @@ def preface(results: list[RunResult]) -> list[str]:
     return lines
 
 
-def _ceiling(updates: int, figures: Figures) -> str:
+def _ceiling(name: str, updates: int, figures: Figures) -> str:
     found, expected = figures.accuracy, CEILINGS[updates]
     if found is None:
-        return f"paper-policy at {updates} updates: nothing scored."
+        return f"{name} at {updates} updates: nothing scored."
     gap = found.mean - expected
     return (
-        f"paper-policy at {updates} updates: {found.mean:.1%} ({found.low:.1%} to {found.high:.1%}"
+        f"{name} at {updates} updates: {found.mean:.1%} ({found.low:.1%} to {found.high:.1%}"
         f", n = {found.n}) against a ceiling of {expected:.1%}: {100 * gap:+.1f} points, "
         f"{'within' if abs(gap) <= 0.02 else 'OUTSIDE'} 2."
     )

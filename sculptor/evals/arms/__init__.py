@@ -3,7 +3,9 @@
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
+from sculptor.evals.arms.condensing import Bm25Rag, WholeContextSummary
 from sculptor.evals.arms.direct import Plain, WithTools
+from sculptor.evals.arms.shortening import ObservationMasking, TruncateMiddle
 from sculptor.evals.arms.types import Arm, Chat, Mode, Situation
 from sculptor.evals.types import EvalError
 
@@ -13,6 +15,11 @@ _ALL: Sequence[Arm] = (
     Plain(),
     WithTools(),
     WithTools("sculptor-task", "the context tools under the task's own prompt", task_prompt=True),
+    WithTools("sculptor-split", "as sculptor, the question in a message of its own", splits=True),
+    TruncateMiddle(),
+    ObservationMasking(),
+    WholeContextSummary(),
+    Bm25Rag(),
 )
 ARMS: Mapping[str, Arm] = MappingProxyType({arm.name: arm for arm in _ALL})
 

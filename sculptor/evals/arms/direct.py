@@ -4,11 +4,11 @@ The instructions follow the roles and procedures that the Sculptor paper describ
 2508.04664, Figures 7 to 9), in words of our own. They are sent as a system message of the eval.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from sculptor.evals.arms.types import Chat, Situation
-from sculptor.evals.types import Sample
+from sculptor.evals.types import Message, Sample
 
 GENERIC = (
     "You are a helpful assistant. You may manage your own context while you work: hide what does "
@@ -62,17 +62,23 @@ class Plain:
 
 @dataclass(frozen=True, slots=True)
 class WithTools:
-    """The proxy's tools, under the generic prompt or the task's."""
+    """The proxy's tools, under the generic prompt or the task's.
+
+    ``splits`` sends the last paragraph, the question, as a message of its own. The newest user
+    message is protected in part, so that only then all of the text before it may be hidden.
+    """
 
     name: str = "sculptor"
     summary: str = "the context tools under a generic prompt"
     task_prompt: bool = False
+    splits: bool = False
     needs_budget: bool = False
 
     async def solve(self, sample: Sample, chat: Chat, situation: Situation) -> str:
         """Send the sample behind the arm's instructions."""
         prompt = task_prompt(situation.task) if self.task_prompt else GENERIC
-        messages = ({"role": "system", "content": prompt}, *sample.messages)
+        own = split_question(sample.messages) if self.splits else sample.messages
+        messages = ({"role": "system", "content": prompt}, *own)
         return await chat(messages, tools=sample.tools, mode=situation.admission)
 
 
@@ -80,3 +86,13 @@ def task_prompt(task: str) -> str:
     """Return the instructions for a task's family."""
     found = (text for family, text in _TASK_PROMPTS.items() if task.startswith(family))
     return next(found, GENERIC)
+
+
+def split_question(messages: Sequence[Message]) -> Sequence[Message]:
+    """Return the messages with the last one's last paragraph in a message of its own."""
+    *before, last = messages
+    text = last["content"]
+    text, border, question = text.rpartition("\n\n") if isinstance(text, str) else ("", "", "")
+    if not border:
+        return messages
+    return [*before, {**last, "content": text + border}, {**last, "content": question}]

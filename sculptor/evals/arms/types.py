@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from sculptor.evals.types import Message, Object, Sample
+from sculptor.evals.types import EvalError, Message, Object, Sample
 
 Mode = Literal["off", "auto", "on"]
 
@@ -54,3 +54,14 @@ class Arm(Protocol):
     async def solve(self, sample: Sample, chat: Chat, situation: Situation) -> str:
         """Return the reply that is scored."""
         ...
+
+
+def budget_of(situation: Situation) -> int:
+    """Return the budget of an arm that needs one.
+
+    Raises:
+        EvalError: there is none.
+    """
+    if situation.budget_tokens is None:
+        raise EvalError("This arm needs a budget in tokens.")
+    return situation.budget_tokens

@@ -85,7 +85,7 @@ def heat_map(
     ]
     parts += [
         _text(column_label, (_LEFT + _WIDTH - _RIGHT) / 2, bottom + 36, anchor="middle"),
-        _text(row_label, _LEFT - 6, _TOP - 6),
+        _text(row_label, 6, _TOP + high * len(rows) + 36, anchor="start"),
     ]
     return _svg(title, parts, height=bottom + 46)
 
