@@ -40,11 +40,11 @@ from sculptor.state import (
 )
 from sculptor.tokens import TokenCounter
 
-WHOLE_PROTECTED_TOKENS = 1_200
-"""A newest user message shorter than this is protected whole."""
+PROTECTED_TOKENS = 600
+"""So many tokens at the end of the newest user message are protected: the question stands there.
 
-TAIL_PROTECTED_TOKENS = 600
-"""Of a longer one, so many tokens at its end are: the question stands there."""
+A message shorter than twice as much is protected whole.
+"""
 
 
 class Log(Protocol):
@@ -133,6 +133,7 @@ class Context:
         depth: int = 0,
         log: Log | None = None,
         inline: bool = False,
+        protected_tokens: int = PROTECTED_TOKENS,
         dropped: Mapping[MessageKey, int] | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -145,7 +146,7 @@ class Context:
         self.steps: list[Step] = []
         self.hits: dict[str, Hit] = {}
         self.unsaved: list[Operation | Hit] = []
-        self._clock = clock
+        self._clock, self._protected_tokens = clock, protected_tokens
         self._index: dict[Place, int] = {}
         self._occurrences: dict[MessageKey, int] = dict(dropped or {})
         self._rendered: list[Rendered] = []
@@ -153,6 +154,8 @@ class Context:
         self._look_alikes: set[int] = set()
         self._hidden = 0
         self._client_tokens = 0
+        self._total_tokens = 0
+        self._turn_start = 0
         self._newest: tuple[int, Protected] | None = None
 
     # Messages
@@ -168,15 +171,19 @@ class Context:
         self._index[place] = index
         if has_look_alike(message):
             self._look_alikes.add(index)
-        self._own_tokens.append(render_message(message, (), self.counter, escape=False).tokens)
+        own = render_message(message, (), self.counter, escape=False)
+        self._own_tokens.append(own.tokens)
+        self._total_tokens += own.tokens
         was_marked = self.is_marked
         self._hidden += self._hidden_at(self.state, place)
-        self._rendered.append(self._render(index, self.state))
-        self._client_tokens += self._rendered[index].tokens
+        altered = self.state.leaves_of(place) or index in self._look_alikes
+        rendered = self._render(index, self.state) if altered else own
+        self._rendered.append(rendered)
+        self._client_tokens += rendered.tokens
         if self.is_marked != was_marked:
             self._rerender(self._look_alikes - {index})
         if message.role == "user":
-            self._newest = None
+            self._newest, self._turn_start = None, index
         return index
 
     def extend(self, messages: Iterable[Message]) -> None:
@@ -195,15 +202,12 @@ class Context:
     @property
     def total_tokens(self) -> int:
         """The tokens of the client's list as it came."""
-        return sum(self._own_tokens)
+        return self._total_tokens
 
     @property
     def turn_start(self) -> int:
         """The index of the newest user message: the turn that it opened is the present one."""
-        for index in range(len(self.messages) - 1, -1, -1):
-            if self.messages[index].role == "user":
-                return index
-        return 0
+        return self._turn_start
 
     # The view
 
@@ -449,8 +453,8 @@ class Context:
     def _protected_tail(self, index: int) -> Protected:
         message = self.messages[index]
         texts = [i for i, part in enumerate(message.parts) if part.text_path is not None]
-        if self._own_tokens[index] < WHOLE_PROTECTED_TOKENS or not texts:
+        if self._own_tokens[index] < 2 * self._protected_tokens or not texts:
             return Protected(0, 0, "it is the newest user message")
         last = texts[-1]
-        start = tail_start(message.parts[last].text, TAIL_PROTECTED_TOKENS, self.counter)
+        start = tail_start(message.parts[last].text, self._protected_tokens, self.counter)
         return Protected(last, start, "it is the end of the newest user message")

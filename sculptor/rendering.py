@@ -63,7 +63,10 @@ def render_message(
         if part.text_path is None:
             continue
         inside = [leaf for leaf in leaves if leaf.part == index]
-        runs = list(stretches_of(part, inside, counter, inline=inline))
+        if inside:
+            runs = list(stretches_of(part, inside, counter, inline=inline))
+        else:
+            runs = _whole(part, counter, message.key + index.to_bytes(4, "big"))
         stretches += [(run.name, run.tokens) for run in runs]
         if (altered and inside) or (forged and markers.looks_like_marker(part.text)):
             text = "".join(_escaped(runs) if escape else (run.text for run in runs))
@@ -120,6 +123,11 @@ def stretches_of(
         at = leaf.end
     if at < len(part.text):
         yield _plain(part.text[at:], counter)
+
+
+def _whole(part: Part, counter: TokenCounter, key: bytes) -> list[Stretch]:
+    """Return a part without fragments as one stretch; ``key`` stands for its text."""
+    return [Stretch("", part.text, counter.count(part.text, key=key))] if part.text else []
 
 
 def _plain(text: str, counter: TokenCounter) -> Stretch:
