@@ -71,6 +71,7 @@ class Server:
             Identity(self.store, server_secret(settings)),
             counter_of=counter_maker(settings),
             inline=settings.inline,
+            protected_tokens=settings.protected_tokens,
         )
         self.app = self._front()
 
@@ -108,8 +109,7 @@ class Server:
             return Relay(upstream, scope, self.settings.body_limit_bytes)
         path = scope["path"].removeprefix("/v1")
         if path == "/models" or path.startswith("/models/"):
-            name = self.backend.model_name("")
-            return Models((name,), self.settings.window_tokens).at(path)
+            return Models(self.backend.names, self.settings.window_tokens).at(path)
         raise ApiError(
             404,
             f"{scope['path']} is not served here: the embedded backend has no such path. Attach an "
@@ -202,7 +202,7 @@ def make_backend(settings: Settings) -> Backend:
         case "scripted":
             from sculptor.server.scripted import ScriptedModel
 
-            return EmbeddedBackend(ScriptedModel(), "scripted")
+            return EmbeddedBackend(ScriptedModel(), ("scripted", "scripted-paper"))
         case "mom":
             raise SettingsError("This version ships no trained model: use --backend scripted.")
 

@@ -31,6 +31,9 @@ class Backend(Protocol):
     upstream: Upstream | None
     """The HTTP upstream to which other paths are relayed, if there is one."""
 
+    names: tuple[str, ...]
+    """The models, where they live in this process."""
+
     def model(
         self, *, request_id: str, client_headers: Mapping[str, str], client_key: str | None
     ) -> BoundModel:
@@ -47,6 +50,7 @@ class HttpBackend:
 
     def __init__(self, upstream: Upstream) -> None:
         self.upstream: Upstream | None = upstream
+        self.names: tuple[str, ...] = ()
         self._upstream = upstream
 
     def model(
@@ -128,8 +132,8 @@ class EmbeddedBackend:
 
     upstream: Upstream | None = None
 
-    def __init__(self, model: Model, name: str) -> None:
-        self._model, self._name = model, name
+    def __init__(self, model: Model, names: tuple[str, ...]) -> None:
+        self._model, self.names = model, names
 
     def model(
         self, *, request_id: str, client_headers: Mapping[str, str], client_key: str | None
@@ -139,8 +143,8 @@ class EmbeddedBackend:
         return EmbeddedModel(self._model)
 
     def model_name(self, asked: str) -> str:
-        """Return the model name that answers bear: its own, or a variant of it that was asked."""
-        return asked if asked.startswith(self._name) else self._name
+        """Return the model name that answers bear: the one of its own that was asked for."""
+        return asked if asked in self.names else self.names[0]
 
 
 class EmbeddedModel:

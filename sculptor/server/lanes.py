@@ -16,7 +16,7 @@ from typing import Any, Literal, NamedTuple
 from uuid import uuid4
 
 from sculptor.chat import Usage
-from sculptor.context import Context, Hit, Log, Step
+from sculptor.context import PROTECTED_TOKENS, Context, Hit, Log, Step
 from sculptor.errors import OperationNotFound, StaleHead
 from sculptor.loop import ClientRequest, Turn
 from sculptor.messages import Message, extend_chain, parse_message
@@ -105,11 +105,13 @@ class Lanes:
         *,
         counter_of: Callable[[str], TokenCounter],
         inline: bool = False,
+        protected_tokens: int = PROTECTED_TOKENS,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.store = store
         self._identity, self._counter_of = identity, counter_of
         self._inline, self._clock = inline, clock
+        self._protected_tokens = protected_tokens
         self._kept: OrderedDict[tuple[str, str, str], _Kept] = OrderedDict()
         self._kept_bytes = 0
 
@@ -354,6 +356,7 @@ class Lanes:
             depth=lane.depth,
             log=log,
             inline=self._inline,
+            protected_tokens=self._protected_tokens,
             dropped=dropped,
             clock=self._clock,
         )

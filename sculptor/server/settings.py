@@ -46,6 +46,9 @@ class Settings(BaseModel):
     admission: Literal["auto", "on", "off"] = Field("auto", description="When tools are offered.")
     admission_tokens: int = Field(4096, ge=0, description="View size from which auto offers them.")
     window_tokens: int = Field(128_000, ge=1024, description="The upstream model's window.")
+    protected_tokens: int = Field(
+        600, ge=1, description="Tokens at the newest user message's end that stay visible."
+    )
     max_steps: int = Field(20, ge=1, description="Model steps a turn.")
     max_turn_tokens: int = Field(4_000_000, ge=1, description="Input tokens a turn.")
     max_turn_seconds: float = Field(900.0, gt=0, description="Seconds a turn.")
