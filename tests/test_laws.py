@@ -212,6 +212,8 @@ def without_text(message: WireDict) -> WireDict:
 
 ORIGIN = Context(CONVERSATION)
 ORIGINALS = ORIGIN.wire()
+CUT = ORIGIN.fork()
+CUT.fragment(size_tokens=200)
 
 
 @settings(max_examples=100, deadline=None)
@@ -220,7 +222,7 @@ def test_2_ten_thousand_random_sequences_lose_nothing(seed: int) -> None:
     draw = random.Random(seed)
     changed = 0
     for _ in range(100):
-        context = play(draw, ORIGIN, draw.randint(1, 4))
+        context = play(draw, draw.choice([ORIGIN, CUT]), draw.randint(1, 3))
         changed += context.wire() != ORIGINALS
         assert_in_shape(context, ORIGINALS)
         if context.fragments():
@@ -228,7 +230,7 @@ def test_2_ten_thousand_random_sequences_lose_nothing(seed: int) -> None:
         assert context.wire() == ORIGINALS
         assert context.core.view().unchanged
         assert context.originals() == CONVERSATION
-    assert changed > 10, "the sequences must do something"
+    assert changed > 8, "the sequences must do something"
 
 
 @settings(max_examples=40, deadline=None)
