@@ -22,6 +22,7 @@ from sculptor.tools import toolset
 from tests.clients.driving import CLOCK, LONG, WEATHER, WRONG_KEY
 from tests.clients.environments import HERE, make_all, requirements
 from tests.clients.scripts import ASIDE, OSLO, OSLO_TIME, PREAMBLE, scripted_upstream
+from tests.server.openai_schemas import check
 
 pytestmark = [pytest.mark.clients, pytest.mark.timeout(900)]
 
@@ -151,6 +152,9 @@ def test_forced_client_tool(played: Played) -> None:
     assert len(asked) == 1
     choice = asked[0]["tool_choice"]
     assert choice == "required" or choice["function"]["name"] == "weather"
+    names = names_of(asked[0]["tools"])
+    assert names[0] == "weather"
+    assert set(names) - {"weather", "clock"} == OURS
 
 
 def test_refusals_reach_the_client_as_its_own_errors(played: Played) -> None:
@@ -180,3 +184,9 @@ def test_a_long_managed_conversation(played: Played) -> None:
         assert body["tools"] == asked[0]["tools"]
     assert set(names_of(asked[0]["tools"])) == OURS
     assert {WEATHER["function"]["name"], CLOCK["function"]["name"]}.isdisjoint(OURS)
+
+
+def test_whatever_reached_the_upstream_was_a_valid_request(played: Played) -> None:
+    for bodies in played.asked.values():
+        for body in bodies:
+            check("CreateChatCompletionRequest", body)
