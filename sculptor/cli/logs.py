@@ -11,8 +11,11 @@ _ID_CHARS = 8
 _LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 
 
-def configure_logs(level: str) -> None:
-    """Send the server's own log, and warnings of its libraries, to standard error."""
+def configure_logs(level: str, *, for_good: bool = False) -> None:
+    """Send the server's own log, and warnings of its libraries, to standard error.
+
+    ``for_good``: it is not configured again in this process, so loggers need not look.
+    """
     is_terminal = sys.stderr.isatty()
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
@@ -30,7 +33,7 @@ def configure_logs(level: str) -> None:
         processors=[*shared, *shown],
         wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-        cache_logger_on_first_use=True,
+        cache_logger_on_first_use=for_good,
     )
     formatter = structlog.stdlib.ProcessorFormatter(
         foreign_pre_chain=[*shared, structlog.stdlib.add_logger_name],

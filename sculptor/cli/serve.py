@@ -67,7 +67,7 @@ def run_server(settings: "Settings", *, as_json: bool) -> None:
     from sculptor.server.app import Server
     from sculptor.server.run import serve as serve_until_stopped
 
-    configure_logs(settings.log_level)
+    configure_logs(settings.log_level, for_good=True)
 
     def announce(address: str) -> None:
         if as_json:

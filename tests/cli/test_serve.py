@@ -1,0 +1,141 @@
+"""``sculptor serve`` as people start it: a process, its banner, its log, its end."""
+
+import json
+import signal
+import socket
+import stat
+import subprocess
+from pathlib import Path
+
+import httpx
+import pytest
+
+from sculptor.cli.serve import start_lines
+from sculptor.server.settings import Settings
+from tests.cli.processes import COMMAND, run, serving
+
+
+def test_it_tells_where_it_is_and_stops_cleanly(home: Path) -> None:
+    with serving(home) as (process, told):
+        assert told["base_url"] == f"{told['address']}/v1"
+        assert told["backend"] == "scripted"
+        assert told["relays_client_key"] is False
+        store = Path(told["store"])
+        assert home in store.parents
+        assert stat.S_IMODE(store.stat().st_mode) == 0o600
+        assert httpx.get(f"{told['address']}/readyz").json() == {"status": "ready"}
+        assert httpx.get(told["docs"]).status_code == 200
+        answer = httpx.get(f"{told['base_url']}/models/nothing")
+        assert answer.status_code == 404
+        process.send_signal(signal.SIGINT)
+        _, log = process.communicate(timeout=20)
+        assert process.returncode == 0
+        lines = [json.loads(line) for line in log.splitlines()]
+        assert [line["path"] for line in lines] == ["/readyz", "/docs", "/v1/models/nothing"]
+        assert all(line["level"] == "info" and line["timestamp"] for line in lines)
+
+
+def test_sigterm_ends_it_too(home: Path) -> None:
+    with serving(home) as (process, _):
+        process.send_signal(signal.SIGTERM)
+        _, log = process.communicate(timeout=20)
+        assert process.returncode in (0, -signal.SIGTERM)
+        assert log == ""
+
+
+def test_a_store_is_served_once(home: Path) -> None:
+    with serving(home) as (_, told):
+        done = run(home, "serve", "--port", "0")
+        assert done.returncode == 1
+        assert done.stderr == (
+            f"Error: Another server holds {told['store']}. Stop it, or give this one its own file "
+            "with --store.\n"
+        )
+
+
+def test_the_banner_says_where_to_point_a_client(home: Path) -> None:
+    port = _free_port()
+    done = _banner(home, port)
+    assert f"Sculptor is listening on http://127.0.0.1:{port}\n" in done
+    assert f"export OPENAI_BASE_URL=http://127.0.0.1:{port}/v1\n" in done
+    assert f"http://127.0.0.1:{port}/docs\n" in done
+    assert "scripted, no language model" in done
+    assert max(map(len, done.splitlines())) <= 100 + len(str(home))
+
+
+@pytest.mark.parametrize(
+    ("flags", "environment", "words"),
+    [
+        (["--host", "0.0.0.0"], {}, "needs client keys"),
+        (["--backend", "openai"], {}, "--upstream URL"),
+        (
+            ["--upstream", "http://127.0.0.1:9/v1", "--upstream-key-env", "NO_SUCH_KEY"],
+            {},
+            "NO_SUCH_KEY is not set",
+        ),
+        (["--store", "/proc/none/x.db"], {}, "/proc/none/x.db"),
+        ([], {"SCULPTOR_MAX_STEPS": "many"}, "max_steps (from environment)"),
+    ],
+)
+def test_what_cannot_be_is_one_line(
+    home: Path, flags: list[str], environment: dict[str, str], words: str
+) -> None:
+    done = run(home, "serve", "--port", "0", *flags, **environment)
+    assert done.returncode == 1
+    assert words in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert done.stdout == ""
+
+
+def test_a_taken_port_is_told_with_what_to_do(home: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        done = run(home, "serve", "--port", str(taken.getsockname()[1]))
+    assert done.returncode == 1
+    assert "cannot be bound" in done.stderr
+    assert "--port" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_settings_file_counts_less_than_a_flag(home: Path) -> None:
+    (home / "sculptor.toml").write_text('store = "memory"\nadmission_tokens = 5\n')
+    with serving(home, "--store", str(home / "here.sqlite3")) as (_, told):
+        assert told["store"] == str(home / "here.sqlite3")
+
+
+def test_the_banner_tells_whose_keys_go_where() -> None:
+    def lines(**settings: object) -> dict[str, str]:
+        made = Settings.model_validate(settings)
+        return dict(start_lines(made, "http://127.0.0.1:1"))
+
+    plain = lines(upstream="http://u/v1")
+    assert plain["backend"] == "http://u/v1"
+    assert plain["upstream key"] == "each client's own is passed on to the upstream"
+    assert lines(upstream="http://u/v1", relay_client_key=False)["upstream key"] == "none"
+    named = lines(upstream="http://u/v1", upstream_key_env="MY_KEY", keys={"a": "k", "b": "l"})
+    assert named["upstream key"] == "from MY_KEY"
+    assert named["client keys"] == "needed; 2 in the settings"
+    assert "k" not in named["client keys"].split()
+    assert "memory" in lines(store="memory")["store"]
+    assert "small language model" in lines(backend="mom")["backend"]
+
+
+def _banner(home: Path, port: int) -> str:
+    process = subprocess.Popen(
+        [*COMMAND, "serve", "--port", str(port)],
+        cwd=home,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    try:
+        assert process.stdout is not None
+        return "".join(process.stdout.readline() for _ in range(7))
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+        return port
