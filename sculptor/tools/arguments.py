@@ -135,7 +135,7 @@ class FullSearch(Arguments):
     role: FullRole = "all"
     max_results: int = Field(10, ge=1, le=50, description="Hits a query")
     context_size: int = Field(200, ge=50, le=1000, description="Characters on each side")
-    order: Order = "first"
+    order: Order | None = Field(None, description="Default: first; best first in loose modes")
     latest_per_query: bool = Field(False, description="Only each query's last occurrence")
 
 

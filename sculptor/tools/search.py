@@ -54,6 +54,7 @@ def paper_search(context: Context, arguments: PaperSearch) -> Work:
         max_results=arguments.max_results,
         context_size=arguments.context_size,
         latest_per_query=False,
+        order="first",
     )
     if not arguments.query:
         yield from ()
@@ -101,7 +102,9 @@ def _spots(
 ) -> Generator[Need, Any, tuple[list[Spot], int]]:
     """Return the spots to show, in the order asked for, and how many there are in all."""
     limit = 1 if arguments.latest_per_query else arguments.max_results
-    order = "last" if arguments.latest_per_query else arguments.order
+    loose = arguments.mode in ("fuzzy", "ranked", "semantic")
+    order = arguments.order or ("relevance" if loose else "first")
+    order = "last" if arguments.latest_per_query else order
     if arguments.mode == "ranked" or arguments.mode == "semantic":
         best = yield from _ranked(context, texts, query)
         if arguments.mode == "semantic":

@@ -9,7 +9,7 @@ about a key counts. It never gives credit for a value that is not stated as that
 import json
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from sculptor.evals.types import Json, Object, Score
 
@@ -45,8 +45,9 @@ def read_answers(reply: str, keys: Iterable[str]) -> dict[str, str]:
     text = _plain(reply)
     answers = {}
     objects = _objects(text)
-    for key in keys:
-        value = _stated(text, key)
+    known = list(keys)
+    for key in known:
+        value = _stated(text, key, known)
         for entries in objects:
             value = entries.get(_fold(key), value)
         if value:
@@ -70,9 +71,12 @@ def _objects(text: str) -> list[dict[str, str]]:
     return found
 
 
-def _stated(text: str, key: str) -> str | None:
+def _stated(text: str, key: str, known: Sequence[str]) -> str | None:
     name = r"\s+".join(re.escape(word) for word in key.split())
-    pattern = rf"(?<!\w){name}{_LINK}([^\n,.;:|!?。，；、！？(（<]+?){_END}"
+    # "water body is x" says nothing of the key "body".
+    longer = (other[: -len(key)] for other in known if other.endswith(f" {key}"))
+    alone = "".join(rf"(?<!{re.escape(start)})" for start in longer)
+    pattern = rf"(?<!\w){alone}{name}{_LINK}([^\n,.;:|!?。，；、！？(（<]+?){_END}"
     values = [match[1] for match in re.finditer(pattern, text, re.IGNORECASE)]
     return values[-1].strip(_EDGES) if values else None
 
