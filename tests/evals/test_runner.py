@@ -7,6 +7,7 @@ import threading
 import time
 from collections import Counter
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -115,7 +116,7 @@ def test_429_is_sent_again_after_the_time_told(tmp_path: Path) -> None:
     with MockUpstream(answer) as upstream:
         assert run_plan(plan_of(1), Endpoint(base_url=upstream.url), tmp_path) == 0
     assert len(seen) == 3
-    assert min(b - a for a, b in zip(seen, seen[1:], strict=False)) >= 0.4
+    assert min(b - a for a, b in pairwise(seen)) >= 0.4
     assert lines_of(tmp_path)[0]["trace"][0]["sendings"] == 3
 
 
@@ -172,6 +173,7 @@ def test_concurrency_is_bounded_and_used(tmp_path: Path) -> None:
 
 SCRIPT = """
 import sys
+from itertools import pairwise
 from pathlib import Path
 from sculptor.evals.runs.plan import Endpoint, make_plan
 from sculptor.evals.runs.runner import run_plan
