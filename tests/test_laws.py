@@ -117,7 +117,11 @@ def test_1_limits_hold_and_unknown_properties_are_refused(
 
 CONVERSATION: list[WireDict] = [
     {"role": "system", "content": "You are terse. " + FILLER * 3},
-    {"role": "user", "content": FILLER * 16 + "port: 8080\n\n" + FILLER * 17, "x_own_field": {"kept": 1.5}},
+    {
+        "role": "user",
+        "content": FILLER * 16 + "port: 8080\n\n" + FILLER * 17,
+        "x_own_field": {"kept": 1.5},
+    },
     {
         "role": "assistant",
         "content": None,
@@ -213,7 +217,7 @@ def without_text(message: WireDict) -> WireDict:
 ORIGIN = Context(CONVERSATION)
 ORIGINALS = ORIGIN.wire()
 CUT = ORIGIN.fork()
-CUT.fragment(size_tokens=200)
+CUT.fragment(*range(len(CONVERSATION)), size_tokens=200)
 
 
 @settings(max_examples=100, deadline=None)
@@ -384,7 +388,7 @@ def test_5_system_text_and_the_last_question_cannot_be_folded() -> None:
 
 def test_5_a_person_cannot_fold_the_last_question_either() -> None:
     context = Context([{"role": "user", "content": FILLER * 40}])
-    assert not context.fragment().undo, "there is nothing to cut"
+    assert not context.fragment(0).undo, "there is nothing to cut"
     context.append({"role": "assistant", "content": "Yes."})
     context.append("And now?")
     context.fragment(0)

@@ -185,10 +185,10 @@ class Context:
         author: Editor = "user",
         reason: str = "",
     ) -> Receipt:
-        """Cut messages (without any: all of them) where they are neither protected nor cut yet.
+        """Cut messages (without any: all over 400 tokens) where they are free to be cut.
 
-        Pieces have 1,000 tokens unless a number or a size is given. Raises InvalidMessage where
-        there is no such message.
+        What is protected or cut already is left as it is. Pieces have 1,000 tokens unless a number
+        or a size is given. Raises InvalidMessage where there is no such message.
         """
         return self._perform(
             *cuts(self._core, messages, num_fragments, size_tokens), author=author, reason=reason

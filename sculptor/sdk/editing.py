@@ -8,6 +8,7 @@ from sculptor.cutting import cut
 from sculptor.errors import FragmentNotFound, InvalidMessage
 from sculptor.operations import Cut, Fold, Piece, Pin, Range, Receipt, Request, Restore
 from sculptor.state import Author, Fragment, FragmentId, Place
+from sculptor.tools.fragment import MIN_MESSAGE_TOKENS
 
 DEFAULT_SIZE_TOKENS = 1_000
 
@@ -31,7 +32,7 @@ class Batch:
         num_fragments: int | None = None,
         size_tokens: int | None = None,
     ) -> tuple[FragmentId, ...]:
-        """Cut messages (without any: all of them) and return the new fragments' IDs.
+        """Cut messages (without any: all over 400 tokens) and return the new fragments' IDs.
 
         Raises:
             InvalidMessage: there is no such message, or both a number and a size are given.
@@ -107,18 +108,18 @@ def cuts(
     num_fragments: int | None,
     size_tokens: int | None,
 ) -> list[Cut]:
-    """Return cuts of what is neither protected nor cut yet in messages (without any: in all).
+    """Return cuts of what is neither protected nor cut yet in messages (without any: long ones).
 
     Raises:
         InvalidMessage: there is no such message, or both a number and a size are given.
     """
     if num_fragments is not None and size_tokens is not None:
         raise InvalidMessage("Give num_fragments or size_tokens, not both.")
-    if min(num_fragments or 1, size_tokens or 1) < 1:
+    if any(given is not None and given < 1 for given in (num_fragments, size_tokens)):
         raise InvalidMessage("num_fragments and size_tokens must be at least 1.")
     if num_fragments is None and size_tokens is None:
         size_tokens = DEFAULT_SIZE_TOKENS
-    indexes = [_checked(core, index) for index in messages] or range(len(core.messages))
+    indexes = [_checked(core, index) for index in messages] or _long(core)
     made: list[Cut] = []
     for index in dict.fromkeys(indexes):
         for where in core.free_ranges(index):
@@ -126,6 +127,11 @@ def cuts(
             if text[where.start : where.end].strip():
                 made.append(Cut(where, _pieces(core, text, where, num_fragments, size_tokens)))
     return made
+
+
+def _long(core: CoreContext) -> list[int]:
+    count = len(core.messages)
+    return [index for index in range(count) if core.original_tokens(index) > MIN_MESSAGE_TOKENS]
 
 
 def _pieces(
