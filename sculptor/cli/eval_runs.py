@@ -100,16 +100,11 @@ def run_task(
             cache=str(cache.resolve()) if cache else None,
         )
         prices = Prices(input=price_input, cached=price_cached, output=price_output)
+        chosen = _executor(executor, workers, concurrency)
         progress = Progress(plan, prices, Console(stderr=True))
         try:
             with progress:
-                failed = run_plan(
-                    plan,
-                    endpoint,
-                    folder,
-                    executor=_executor(executor, workers, concurrency),
-                    on_finished=progress,
-                )
+                failed = run_plan(plan, endpoint, folder, executor=chosen, on_finished=progress)
         except KeyboardInterrupt:
             typer.echo(f"Stopped. The same command goes on in {folder}.", err=True)
             raise typer.Exit(_INTERRUPTED) from None
