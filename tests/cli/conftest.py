@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 import structlog
 
+from sculptor.cli.logs import configure_logs
+
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
@@ -19,6 +21,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setenv("SCULPTOR_PORT", "1")  # nothing listens there
     monkeypatch.chdir(tmp_path)
     before, handlers = structlog.get_config(), list(logging.root.handlers)
+    configure_logs("error")
     yield tmp_path
     structlog.configure(**before)
     logging.root.handlers[:] = handlers

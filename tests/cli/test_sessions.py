@@ -1,0 +1,215 @@
+"""``sculptor sessions``: the same answers from a running server and from the file alone."""
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from sculptor.cli.app import app
+from sculptor.cli.tables import ago
+from sculptor.store import SqliteStore
+from tests.server.managing import Managed, managed
+
+pytestmark = pytest.mark.usefixtures("home")
+runner = CliRunner()
+
+
+@pytest.fixture
+def file(home: Path) -> Path:
+    return home / "store.sqlite3"
+
+
+@pytest.fixture
+def session(file: Path) -> str:
+    """A session with three operations, in a file that nobody serves any more."""
+    with managed(SqliteStore(file)) as server:
+        return _sculpted(server)
+
+
+@pytest.fixture
+def other(file: Path, session: str) -> str:
+    with managed(SqliteStore(file)) as server:
+        return server.chat({"role": "user", "content": "Another conversation [bold]x[/bold]"})
+
+
+def _sculpted(server: Managed) -> str:
+    name = server.talk()
+    ids = server.do(name, kind="fragment", size_tokens=800)["fragments"]
+    server.do(name, kind="fold", fragment_ids=ids[:2], reason="stale")
+    server.do(name, kind="pin", fragment_ids=ids[2:3])
+    return name
+
+
+def call(file: Path, *words: str, **options: object) -> Any:
+    return runner.invoke(app, ["sessions", *words, "--store", str(file)], **options)  # type: ignore[arg-type]
+
+
+def test_list(file: Path, session: str, other: str) -> None:
+    rows = json.loads(call(file, "list", "--json").stdout)["sessions"]
+    assert [row["id"] for row in rows] == [other, session]
+    shown = call(file, "list").stdout
+    assert session[:12] in shown
+    assert "just now" in shown
+    assert json.loads(call(file, "list", "--limit", "1", "--json").stdout)["sessions"] == rows[:1]
+
+
+def test_no_store_is_no_sessions_and_stays_so(file: Path) -> None:
+    assert call(file, "list").stdout == "No sessions yet.\n"
+    assert json.loads(call(file, "list", "--json").stdout)["sessions"] == []
+    done = call(file, "show", "last")
+    assert done.exit_code == 1
+    assert done.stderr.startswith("Error: There is no session 'last'")
+    assert not file.exists()
+
+
+def test_show(file: Path, session: str) -> None:
+    shown = call(file, "show", session[:6]).stdout
+    assert f"Session {session}" in shown
+    for words in ("o3", "pin", "fold", "folded", "pinned by user", "Whale number 0", "answer"):
+        assert words in shown
+    value = json.loads(call(file, "show", session, "--json").stdout)
+    assert [row["kind"] for row in value["operations"]] == ["pin", "fold", "fragment"]
+    assert value["fragments"][0]["status"] == "folded"
+    assert value["lanes"][0]["id"] == value["lane"]
+
+
+def test_diff(file: Path, session: str) -> None:
+    value = json.loads(call(file, "diff", session, "--json").stdout)
+    (message,) = value["messages"]
+    kinds = [stretch["kind"] for stretch in message["stretches"]]
+    assert kinds[:2] == ["folded", "folded"]
+    for width in ("80", "120"):
+        shown = call(file, "diff", session, env={"COLUMNS": width}).stdout
+        assert max(map(len, shown.splitlines())) <= int(width)
+        assert "characters …]" in shown
+        assert f"⟦{message['stretches'][0]['fragment']} folded" in shown
+        assert "Whale number 30 is" not in shown
+    assert "Whale number 30 is" in " ".join(call(file, "diff", session, "--whole").stdout.split())
+
+
+def test_diff_of_what_is_unchanged(file: Path, other: str) -> None:
+    assert call(file, "diff", other).stdout.startswith("Nothing is changed")
+
+
+def test_undo(file: Path, session: str) -> None:
+    refused = call(file, "undo", session, "o1")
+    assert refused.exit_code == 1
+    assert "later operations depend on it: o2" in refused.stderr
+    assert refused.stderr.count("\n") == 1
+    done = call(file, "undo", session, "o2")
+    assert re.match(r"o2 is undone by o4: the view had [\d,]+ tokens", done.stdout)
+    assert json.loads(call(file, "diff", session, "--json").stdout)["messages"] == []
+    again = json.loads(call(file, "undo", session, "o4", "--json").stdout)
+    assert again["operation"] == "o5"
+    assert again["receipt"]["tokens_after"] < again["receipt"]["tokens_before"]
+
+
+def test_export(file: Path, session: str, home: Path) -> None:
+    value = json.loads(call(file, "export", session).stdout)
+    assert value["session"]["id"] == session
+    page = home / "page.md"
+    done = call(file, "export", "last", "--format", "markdown", "-o", str(page))
+    assert done.stdout == ""
+    assert f"to {page}" in done.stderr
+    assert page.read_text(encoding="utf-8").startswith(f"# Session {session}\n")
+
+
+def test_delete_asks_first(file: Path, session: str, other: str) -> None:
+    refused = call(file, "delete", session)
+    assert refused.exit_code == 1
+    assert "--yes" in refused.stderr
+    assert json.loads(call(file, "delete", session, "--yes", "--json").stdout)["deleted"]
+    rows = json.loads(call(file, "list", "--json").stdout)["sessions"]
+    assert [row["id"] for row in rows] == [other]
+    assert call(file, "delete", other, "-y").stdout == f"Deleted session {other}.\n"
+
+
+def test_names_that_mean_none_or_several(file: Path, session: str) -> None:
+    none = call(file, "show", "zzz")
+    assert "There is no session 'zzz'" in none.stderr
+    with managed(SqliteStore(file)) as server:
+        for _ in range(17):  # of seventeen two begin alike
+            server.talk()
+    first = [row["id"][0] for row in json.loads(call(file, "list", "--json").stdout)["sessions"]]
+    twice = next(letter for letter in first if first.count(letter) > 1)
+    several = call(file, "show", twice)
+    assert several.exit_code == 1
+    assert f"sessions begin with '{twice}'" in several.stderr
+
+
+def test_a_running_server_is_asked(file: Path) -> None:
+    with managed(SqliteStore(file)) as server:
+        name = _sculpted(server)
+        port = str(server.client.base_url.port)
+        rows = json.loads(call(file, "list", "--json", "--port", port).stdout)["sessions"]
+        assert [row["id"] for row in rows] == [name]
+        assert call(file, "undo", name, "o3", "--port", port).exit_code == 0
+        assert server.get(f"/{name}/operations")["operations"][0]["kind"] == "undo"
+        held = call(file, "list")
+        assert held.exit_code == 1
+        assert "none answers at 127.0.0.1:1" in held.stderr
+        assert "--port" in held.stderr
+
+
+class TestTenants:
+    """Keys of the settings say whose sessions are meant."""
+
+    @pytest.fixture(autouse=True)
+    def _keys(self, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("SCULPTOR_KEYS", "ann=key-of-ann,bob=key-of-bob")
+
+    @pytest.fixture
+    def server(self, file: Path) -> Iterator[Managed]:
+        keys = {"ann": "key-of-ann", "bob": "key-of-bob"}
+        with managed(SqliteStore(file), keys=keys) as made:
+            yield made
+
+    def test_over_a_server(self, file: Path, server: Managed) -> None:
+        hers = server.chat({"role": "user", "content": "Hello"}, authorization="Bearer key-of-ann")
+        port = str(server.client.base_url.port)
+        asked = call(file, "list", "--json", "--tenant", "ann", "--port", port)
+        assert [row["id"] for row in json.loads(asked.stdout)["sessions"]] == [hers]
+        nobody = call(file, "list", "--json", "--tenant", "bob", "--port", port)
+        assert json.loads(nobody.stdout)["sessions"] == []
+
+    def test_over_the_file_alone(self, file: Path) -> None:
+        keys = {"ann": "key-of-ann", "bob": "key-of-bob"}
+        with managed(SqliteStore(file), keys=keys) as server:
+            hers = server.chat({"role": "user", "content": "Hi"}, authorization="Bearer key-of-ann")
+        asked = call(file, "list", "--json", "--tenant", "ann")
+        assert [row["id"] for row in json.loads(asked.stdout)["sessions"]] == [hers]
+        nobody = call(file, "list", "--json", "--tenant", "bob")
+        assert json.loads(nobody.stdout)["sessions"] == []
+
+    def test_one_must_be_named(self, file: Path) -> None:
+        done = call(file, "list")
+        assert done.exit_code == 1
+        assert done.stderr == "Error: Say whose sessions with --tenant: ann, bob.\n"
+
+    def test_a_digest_opens_the_file_but_no_server(
+        self, file: Path, server: Managed, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("SCULPTOR_KEYS", "ann=sha256:" + "0" * 64)
+        port = str(server.client.base_url.port)
+        refused = call(file, "list", "--port", port)
+        assert refused.exit_code == 1
+        assert "wants the key itself" in refused.stderr
+        aside = file.with_name("aside.sqlite3")
+        assert call(aside, "list").stdout == "No sessions yet.\n"
+
+    def test_who_has_no_key_is_told(self, file: Path, server: Managed) -> None:
+        port = str(server.client.base_url.port)
+        refused = call(file, "list", "--tenant", "eve", "--port", port)
+        assert "The settings hold no key of 'eve'" in refused.stderr
+
+
+def test_times_are_told_as_people_do() -> None:
+    assert ago(100.0, now=130.0) == "just now"
+    assert ago(0.0, now=3 * 60 + 5) == "3 min ago"
+    assert ago(0.0, now=5 * 3_600) == "5 h ago"
+    assert ago(0.0, now=86_400 * 2.5) == "2 days ago"
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d", ago(0.0, now=86_400 * 400))
