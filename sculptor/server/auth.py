@@ -64,7 +64,7 @@ class KeyRing:
                 raise _unauthorized("This server has no keys and serves its own machine only.")
             return Caller(tenant=LOCAL_TENANT, key_id=LOCAL_TENANT, key=key)
         if key is None:
-            raise _unauthorized("No API key; send one as 'Authorization: Bearer KEY'.")
+            raise _unauthorized("No API key; send one in the Authorization header (scheme Bearer).")
         # Header text is Latin-1; this gives back the bytes that were sent.
         digest = hashlib.sha256(key.encode("latin-1", "replace")).digest()
         known, tenant = self._tenants.get(self._blind(digest), (b"", ""))
