@@ -12,7 +12,6 @@ from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import Any, Literal
-from uuid import uuid4
 
 import orjson
 import structlog
@@ -49,6 +48,7 @@ from sculptor.server.event_stream import EventStream, StreamSettings
 from sculptor.server.headers import RawHeaders
 from sculptor.server.lanes import Lanes, LiveLane
 from sculptor.server.limits import Place
+from sculptor.server.names import new_name
 from sculptor.server.settings import Settings
 from sculptor.store.records import TenantId
 from sculptor.summaries import ExtractiveSummarizer, SummaryJob, format_jobs
@@ -494,7 +494,7 @@ async def _send_json(send: Send, body: bytes, headers: RawHeaders) -> None:
 
 
 def _answer_id() -> str:
-    return f"chatcmpl-{uuid4().hex}"
+    return f"chatcmpl-{new_name()}"
 
 
 def _own_headers(exchange: Exchange, live: LiveLane | None, plan: Plan) -> RawHeaders:

@@ -7,7 +7,6 @@ FastAPI application behind the same door.
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Protocol
-from uuid import uuid4
 
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -19,6 +18,7 @@ from sculptor.server.envelope import ApiError, ErrorFormatter
 from sculptor.server.headers import clean_id, read_headers
 from sculptor.server.limits import Admission, Place
 from sculptor.server.metrics import Metrics
+from sculptor.server.names import new_name
 
 log = structlog.get_logger("sculptor")
 
@@ -72,7 +72,7 @@ class Front:
         if scope["type"] != "http":
             await self._people(scope, receive, send)
             return
-        request_id = uuid4().hex
+        request_id = new_name()
         watched = _Watched(send)
         started = time.perf_counter()
         headers = read_headers(scope["headers"])

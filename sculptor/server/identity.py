@@ -21,6 +21,7 @@ import orjson
 
 from sculptor.messages import Chain, Message, MessageKey, chain_of, parse_message
 from sculptor.operations import FIRST_VERSION, VersionId
+from sculptor.server.names import new_name
 from sculptor.store.protocol import Store
 from sculptor.store.records import (
     ROOT,
@@ -35,7 +36,10 @@ from sculptor.store.records import (
 )
 
 LOOKED_UP_LINKS = 64
-"""So many of the last chain values are looked up, in one query."""
+"""So many of the last chain values are looked up."""
+
+_FIRST_LOOKED_UP = 4
+"""So many of them first, in a query of their own: where a conversation goes on, one is its end."""
 
 _MAX_VALUE = 256
 _HARNESS_HEADERS = (
@@ -93,8 +97,7 @@ class Identity:
         if named is not None:
             below = minted if minted and minted.session == named else None
             return self._in_session(tenant, named, messages, chains, agent, now, below)
-        nodes = self._known(tenant, chains, None)
-        found = self._longest(chains, nodes)
+        found, nodes = self._match(tenant, chains)
         hint = self._hint(tenant, body)
         if found is None and hint is not None:
             found = self._longest(chains, nodes, hinted=hint)
@@ -134,11 +137,19 @@ class Identity:
         value = _value(body.get("prompt_cache_key"))
         return SessionId(self.key(tenant, "prompt_cache_key", value)) if value else None
 
-    def _known(
-        self, tenant: TenantId, chains: Sequence[Chain], session: SessionId | None
-    ) -> list[Node]:
-        wanted = list(dict.fromkeys(chains[-LOOKED_UP_LINKS:]))
-        return self._store.nodes_by_chain(tenant, wanted, session)
+    def _match(
+        self, tenant: TenantId, chains: Sequence[Chain], session: SessionId | None = None
+    ) -> tuple[tuple[int, Node] | None, list[Node]]:
+        """Return the best match, and the nodes looked at; within ``session`` any match counts."""
+        wanted = _last_links(chains)
+        nodes: list[Node] = []
+        for stretch in (wanted[-_FIRST_LOOKED_UP:], wanted[:-_FIRST_LOOKED_UP]):
+            if stretch:
+                nodes += self._store.nodes_by_chain(tenant, stretch, session)
+            found = self._longest(chains, nodes, any_match=session is not None)
+            if found is not None:
+                return found, nodes
+        return None, nodes
 
     def _longest(
         self,
@@ -150,16 +161,24 @@ class Identity:
     ) -> tuple[int, Node] | None:
         """Return how many leading messages the best match covers, and its node."""
         last = {chain: index for index, chain in enumerate(chains)}
-        best: tuple[tuple[int, bool, bool, float], int, Node] | None = None
+        best: list[Node] = []
+        most = (-1, False)
         for node in nodes:
-            index = last.get(node.chain)
             believed = any_match or node.covers or (hinted and node.session == hinted)
-            if index is None or not believed:
+            if node.chain not in last or not believed:
                 continue
-            rank = (index, node.session == hinted, self._is_head(node), node.time)
-            if best is None or rank > best[0]:
-                best = (rank, index + 1, node)
-        return None if best is None else best[1:]
+            rank = (last[node.chain], node.session == hinted)
+            if rank > most:
+                most, best = rank, [node]
+            elif rank == most:
+                best.append(node)
+        if not best:
+            return None
+        chosen = best[0] if len(best) == 1 else max(best, key=self._newest_head)
+        return most[0] + 1, chosen
+
+    def _newest_head(self, node: Node) -> tuple[bool, float]:
+        return self._is_head(node), node.time
 
     def _is_head(self, node: Node) -> bool:
         return not self._store.children(node.tenant, node.session, node.id)
@@ -179,10 +198,12 @@ class Identity:
             return self._fresh(
                 tenant, replace(_new_session(tenant, now), id=name), chains, agent, now, "named"
             )
-        nodes = self._known(tenant, chains, name)
-        # Branches may read alike; an id that we wrote tells which of them this is.
-        told = following(nodes, below.node) if below else []
-        found = self._longest(chains, told or nodes, any_match=True)
+        if below is None:
+            found, _ = self._match(tenant, chains, name)
+        else:
+            # Branches may read alike; an id that we wrote tells which of them this is.
+            nodes = self._store.nodes_by_chain(tenant, _last_links(chains), name)
+            found = self._longest(chains, following(nodes, below.node) or nodes, any_match=True)
         if found is not None:
             return self._at(session, found, chains, agent, now, "named")
         return self._rewritten(session, messages, chains, agent, now)
@@ -213,7 +234,7 @@ class Identity:
         lane = Lane(
             tenant=session.tenant,
             session=session.id,
-            id=LaneId(uuid4().hex[:12]),
+            id=LaneId(new_name()[:12]),
             node=node.id,
             version=node.version,
             depth=node.depth,
@@ -279,7 +300,7 @@ class Identity:
         lane = Lane(
             tenant=tenant,
             session=session.id,
-            id=LaneId(agent_lane(agent) if agent else uuid4().hex[:12]),
+            id=LaneId(agent_lane(agent) if agent else new_name()[:12]),
             node=NodeId(ROOT),
             version=FIRST_VERSION,
             agent=agent,
@@ -289,13 +310,17 @@ class Identity:
         return Placed(
             session=session,
             is_new=True,
-            lane=lane if held is None else replace(lane, id=LaneId(uuid4().hex[:12])),
+            lane=lane if held is None else replace(lane, id=LaneId(new_name()[:12])),
             expected=None,
             node=None,
             matched=0,
             chains=chains,
             reason=reason,
         )
+
+
+def _last_links(chains: Sequence[Chain]) -> list[Chain]:
+    return list(dict.fromkeys(chains[-LOOKED_UP_LINKS:]))
 
 
 def following(nodes: Iterable[Node], start: NodeId) -> list[Node]:

@@ -1,9 +1,10 @@
 """A lane while a request works on it: its context in memory, and what is written of it.
 
-Everything is written before it is acted on: the request's messages before the model is called,
-each step before the model sees its results, the answer before its last byte goes out. A lane's head
-moves by compare-and-swap; who loses the race goes on as a branch of its own. A lane whose request
-failed or was cancelled is forgotten in memory, so that what counts is always what was written.
+A request's messages are on their way to the store a moment after it came, and written before
+anything made of them is; each step is written before the model sees its results, the answer before
+its last byte goes out. A lane's head moves by compare-and-swap; who loses the race goes on as a
+branch of its own. A lane whose request failed or was cancelled is forgotten in memory, so that what
+counts is always what was written.
 """
 
 import asyncio
@@ -13,7 +14,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, NamedTuple
-from uuid import uuid4
 
 from sculptor.chat import Usage
 from sculptor.context import PROTECTED_TOKENS, Context, Hit, Log, Step
@@ -22,6 +22,7 @@ from sculptor.loop import ClientRequest, Turn
 from sculptor.messages import Message, extend_chain, parse_message
 from sculptor.operations import Operation, VersionId, operation_id
 from sculptor.server.identity import Identity, Placed
+from sculptor.server.names import new_name
 from sculptor.store.checkpoints import Checkpoints
 from sculptor.store.protocol import Store
 from sculptor.store.records import (
@@ -46,6 +47,8 @@ from sculptor.tokens import TokenCounter
 
 _CACHED_LANES = 256
 _CACHED_BYTES = 64 * 1024 * 1024
+_OPENING_WAIT_S = 0.01
+"""Nobody waits for what a request brings, so it may share a commit with what comes within this."""
 
 
 class StoredLog:
@@ -74,7 +77,11 @@ class StoredLog:
 
 @dataclass(slots=True, kw_only=True)
 class LiveLane:
-    """One lane at work. ``nodes`` are those of the present turn, by index in the client's list."""
+    """One lane at work. ``nodes`` are those of the present turn, by index in the client's list.
+
+    ``opening`` is what the request brought while it is not on its way to the store yet; its last
+    record moves the lane's head.
+    """
 
     session: Session
     lane: Lane
@@ -83,6 +90,7 @@ class LiveLane:
     node: Node
     nodes: dict[int, NodeId]
     placed: Placed | None
+    opening: list[Record] = field(default_factory=list)
     written: "Future[None] | None" = None
     sequence: int = 0
     checkpoints: Checkpoints = field(default_factory=Checkpoints)
@@ -114,6 +122,7 @@ class Lanes:
         self._protected_tokens = protected_tokens
         self._kept: OrderedDict[tuple[str, str, str], _Kept] = OrderedDict()
         self._kept_bytes = 0
+        self._opened: list[LiveLane] = []
 
     def open(
         self, tenant: TenantId, request: ClientRequest, headers: Mapping[str, str]
@@ -133,7 +142,6 @@ class Lanes:
             new = [(len(request.messages) - 1, node)]
         lane = replace(placed.lane, node=node.id)
         records = self._opening(placed, request.messages, new, instructions, lane)
-        written = self.store.write(records)
         context, checkpoints = self._context(placed, lane, request)
         live = LiveLane(
             session=placed.session,
@@ -143,14 +151,16 @@ class Lanes:
             node=node,
             nodes={index: each.id for index, each in new},
             placed=placed,
-            written=written,
+            opening=records,
             checkpoints=checkpoints,
         )
         self._load_steps(live)
+        self._begin_soon(live)
         return live
 
     async def settle(self, live: LiveLane) -> None:
-        """Wait until what was begun is written; a lost race makes the lane a branch."""
+        """Wait until what was opened is written; a lost race makes the lane a branch."""
+        self._begin(live)
         written, live.written = live.written, None
         if written is None:
             return
@@ -184,9 +194,10 @@ class Lanes:
             depth=live.context.depth,
             time=self._clock(),
         )
-        await self.settle(live)
+        opening = await self._opening_left(live)
         asked, live.node = live.node, node
         records: list[Record] = [
+            *opening,
             StoredMessage(tenant=node.tenant, hash=message.hash, wire=wire),
             node,
         ]
@@ -388,6 +399,30 @@ class Lanes:
 
     # Writing
 
+    def _begin_soon(self, live: LiveLane) -> None:
+        if not self._opened:
+            asyncio.get_running_loop().call_later(_OPENING_WAIT_S, self._begin_all)
+        self._opened.append(live)
+
+    def _begin_all(self) -> None:
+        opened, self._opened = self._opened, []
+        for live in opened:
+            self._begin(live)
+
+    def _begin(self, live: LiveLane) -> None:
+        """Begin to write what a request brought, unless that was done."""
+        if live.opening:
+            live.written, live.opening = self.store.write(live.opening), []
+
+    async def _opening_left(self, live: LiveLane) -> list[Record]:
+        """Return what is to be written together with the answer, its head's move left out."""
+        if not live.opening or live.placed is None:
+            await self.settle(live)
+            return []
+        *records, _ = live.opening
+        live.opening, live.expected = [], live.placed.expected
+        return records
+
     async def _write(
         self,
         live: LiveLane,
@@ -411,7 +446,7 @@ class Lanes:
     async def _branch(self, live: LiveLane, records: Sequence[Record]) -> None:
         """Go on as a lane of one's own: another request moved this one's head first."""
         self.forget(live)
-        live.lane = replace(live.lane, id=LaneId(uuid4().hex[:12]), agent="")
+        live.lane = replace(live.lane, id=LaneId(new_name()[:12]), agent="")
         kept = [record for record in records if not isinstance(record, MoveHead)]
         await asyncio.wrap_future(
             self.store.write([*kept, MoveHead(lane=live.lane, expected=None)])
