@@ -90,7 +90,7 @@ def _load(name: str) -> _Loaded:
         raise EvalError(
             f"{name} has several arms: write {name}:ARM, one of {', '.join(plan.arms)}."
         )
-    arm = arm or plan.arms[0]
+    arm = arm or next(iter(plan.arms))
     if arm not in plan.arms:
         raise EvalError(f"{folder} has no arm {arm!r}; it has {', '.join(plan.arms)}.")
     found = finished_records(list(iter_records(folder)))

@@ -82,8 +82,9 @@ class Progress:
         self._started = time.monotonic()
 
     def __enter__(self) -> Self:
-        self._live = Live(self.table(), console=self.console, auto_refresh=False)
-        self._live.__enter__()
+        live = Live(self.table(), console=self.console, auto_refresh=False)
+        live.__enter__()
+        self._live = live
         return self
 
     def __exit__(
