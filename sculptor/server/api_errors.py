@@ -9,7 +9,7 @@ from typing import NoReturn
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sculptor.server.envelope import ApiError, describe_validation
 
@@ -39,10 +39,17 @@ def keep_errors(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, _raise_validation)
 
 
-async def ask(app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
-    """Have an application answer; an error that it kept is raised here."""
+async def ask(app: ASGIApp, scope: Scope, receive: Receive, send: Send, *, request_id: str) -> None:
+    """Have an application answer, the request's id on it; an error that it kept is raised here."""
+    label = (b"x-request-id", request_id.encode("latin-1"))
+
+    async def send_labelled(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            message = {**message, "headers": [*message["headers"], label]}
+        await send(message)
+
     scope = dict(scope)
-    await app(scope, receive, send)
+    await app(scope, receive, send_labelled)
     error = scope.get(_SLOT)
     if isinstance(error, Exception):
         raise error

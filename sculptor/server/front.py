@@ -96,7 +96,7 @@ class Front:
     ) -> None:
         path = scope["path"]
         if path in OPEN_PATHS:
-            await ask(self._people, scope, receive, send)
+            await ask(self._people, scope, receive, send, request_id=request_id)
             return
         client = scope.get("client")
         caller = self._keys.identify(headers, client_host=client[0] if client else None)
@@ -107,7 +107,7 @@ class Front:
         if endpoint is None:
             self._guard.check(headers)
             scope.setdefault("state", {})["caller"] = caller
-            await ask(self._people, scope, receive, send)
+            await ask(self._people, scope, receive, send, request_id=request_id)
             return
         async with self._admission.enter(caller.key_id) as place:
             await endpoint(

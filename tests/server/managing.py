@@ -45,6 +45,7 @@ class Managed:
         """Return the JSON of a route that must work."""
         answer = self.client.get(f"/api/sessions{path}", params=query)
         assert answer.status_code == 200, answer.text
+        assert len(answer.headers["x-request-id"]) == 32
         return answer.json()
 
     def try_to(self, session: str, **body: Any) -> httpx.Response:
