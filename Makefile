@@ -33,7 +33,7 @@ lint: $(VENV)/.dev
 
 types: $(VENV)/.dev
 	$(BIN)/mypy
-	$(BIN)/pyright
+	$(BIN)/pyright --pythonpath $(BIN)/python
 
 unit: $(VENV)/.dev
 	$(BIN)/pytest --cov=sculptor --cov-branch --cov-report=

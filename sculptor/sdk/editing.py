@@ -21,7 +21,8 @@ class Batch:
     """
 
     def __init__(self, core: CoreContext, author: Author) -> None:
-        self._core, self._author = core, author
+        self._core = core
+        self._author: Author = author
         self._state = core.state
         self.requests: list[Request] = []
         self.receipt: Receipt | None = None

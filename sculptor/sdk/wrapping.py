@@ -110,7 +110,9 @@ class SculptedChat(Chat):
         self._sculpting = sculpting
 
     @cached_property
-    def completions(self) -> "SculptedCompletions":
+    def completions(  # pyright: ignore[reportIncompatibleMethodOverride]  # both are properties
+        self,
+    ) -> "SculptedCompletions":
         """Chat completions through the loop."""
         return SculptedCompletions(self._client, self._sculpting)
 
@@ -144,7 +146,9 @@ class AsyncSculptedChat(AsyncChat):
         self._sculpting = sculpting
 
     @cached_property
-    def completions(self) -> "AsyncSculptedCompletions":
+    def completions(  # pyright: ignore[reportIncompatibleMethodOverride]  # both are properties
+        self,
+    ) -> "AsyncSculptedCompletions":
         """Chat completions through the loop."""
         return AsyncSculptedCompletions(self._client, self._sculpting)
 
