@@ -5,8 +5,8 @@ never edited. Every primary key begins with the tenant. Rows that are small and 
 their key's tree (``WITHOUT ROWID``); rows that hold bodies, or whose order of arrival matters, have
 a tree of their own.
 
-``message_use`` counts references: one row for each session that holds a message, whether as a node,
-in a node's instructions or in a step. Deleting a session removes bytes whose last row goes.
+``message_use`` counts references: one row for each session that brought a message, be it as a node,
+among a node's instructions or in a step. Deleting a session removes the bytes whose last row goes.
 
 A commit costs what it writes of pages, and a plain request touches a page in each tree it enters.
 So there are no more trees than the questions need, and ``PAGE_BYTES`` is half of SQLite's own:
@@ -32,8 +32,9 @@ _INITIAL = (
         tenant TEXT NOT NULL, hash BLOB NOT NULL, wire BLOB NOT NULL,
         PRIMARY KEY (tenant, hash))""",
     """CREATE TABLE message_use (
-        tenant TEXT NOT NULL, message BLOB NOT NULL, session TEXT NOT NULL,
-        PRIMARY KEY (tenant, message, session)) WITHOUT ROWID""",
+        tenant TEXT NOT NULL, session TEXT NOT NULL, message BLOB NOT NULL,
+        PRIMARY KEY (tenant, session, message)) WITHOUT ROWID""",
+    "CREATE INDEX message_use_by_message ON message_use (tenant, message)",
     """CREATE TABLE session (
         tenant TEXT NOT NULL, id TEXT NOT NULL, seed BLOB NOT NULL,
         created REAL NOT NULL, used REAL NOT NULL,

@@ -17,8 +17,6 @@ from sculptor.store.codec import (
     dump_operation,
     pack,
     pack_instructions,
-    unpack,
-    unpack_instructions,
 )
 from sculptor.store.ranked import RankedIndex
 from sculptor.store.records import (
@@ -59,9 +57,11 @@ _TOKEN_COUNT = "INSERT OR IGNORE INTO token_count VALUES (?, ?, ?, ?)"
 _USAGE = """INSERT INTO usage VALUES (?1, ?2,
     (SELECT coalesce(max(sequence), 0) + 1 FROM usage WHERE tenant = ?1 AND session = ?2),
     ?3, ?4, ?5, ?6, ?7, ?8, ?9)"""
-_IN_SESSION = "WHERE tenant = ? AND session = ?"
-_OF_MESSAGE = "WHERE tenant = ? AND message = ?"
+_ONLY_USED_HERE = """SELECT message FROM message_use AS own WHERE tenant = ?1 AND session = ?2
+    AND NOT EXISTS (SELECT 1 FROM message_use AS other INDEXED BY message_use_by_message
+    WHERE other.tenant = ?1 AND other.message = own.message AND other.session <> ?2)"""
 _OF_SESSION = (
+    "message_use",
     "node",
     "lane",
     "version",
@@ -106,8 +106,8 @@ def _session(s: Session) -> Row:
 def _nodes(cursor: sqlite3.Cursor, records: Iterable[Node]) -> None:
     nodes = list(records)
     cursor.executemany(_NODE, [_node(node) for node in nodes])
-    uses = [(n.tenant, n.message, n.session) for n in nodes]
-    uses += ((n.tenant, name, n.session) for n in nodes for _, name in n.instructions)
+    uses = [(n.tenant, n.session, n.message) for n in nodes]
+    uses += ((n.tenant, n.session, name) for n in nodes for _, name in n.instructions)
     cursor.executemany(_USE, uses)
 
 
@@ -166,7 +166,7 @@ def _operations(cursor: sqlite3.Cursor, records: Iterable[StoredOperation]) -> N
 def _steps(cursor: sqlite3.Cursor, records: Iterable[StoredStep]) -> None:
     for step in records:
         cursor.execute(_STEP, _step(step))
-        uses = [(step.tenant, wire_hash(wire), step.session) for wire in step.messages]
+        uses = [(step.tenant, step.session, wire_hash(wire)) for wire in step.messages]
         cursor.executemany(_USE, uses)
 
 
@@ -197,31 +197,14 @@ def _usage(u: UsageRow) -> Row:
 def _deletions(cursor: sqlite3.Cursor, records: Iterable[DeleteSession]) -> None:
     for gone in records:
         at = (gone.tenant, gone.id)
-        orphans = _release(cursor, gone)
+        orphans = [MessageHash(name) for (name,) in cursor.execute(_ONLY_USED_HERE, at)]
         RankedIndex(cursor.connection).remove(gone.tenant, orphans)
         names = [(gone.tenant, name) for name in orphans]
         cursor.executemany("DELETE FROM message WHERE tenant = ? AND hash = ?", names)
         cursor.executemany("DELETE FROM token_count WHERE tenant = ? AND hash = ?", names)
         for table in _OF_SESSION:
-            cursor.execute(f"DELETE FROM {table} {_IN_SESSION}", at)
+            cursor.execute(f"DELETE FROM {table} WHERE tenant = ? AND session = ?", at)
         cursor.execute("DELETE FROM session WHERE tenant = ? AND id = ?", at)
-
-
-def _release(cursor: sqlite3.Cursor, gone: DeleteSession) -> list[MessageHash]:
-    """Take back a session's uses of messages and return those that nobody uses any more."""
-    at, used = (gone.tenant, gone.id), set[bytes]()
-    for name, placed in cursor.execute(f"SELECT message, instructions FROM node {_IN_SESSION}", at):
-        used |= {name, *(each for _, each in unpack_instructions(placed))}
-    for (body,) in cursor.execute(f"SELECT messages FROM step {_IN_SESSION}", at):
-        used |= {wire_hash(wire) for wire in unpack(body)}
-    own = [(gone.tenant, name, gone.id) for name in used]
-    cursor.executemany(f"DELETE FROM message_use {_OF_MESSAGE} AND session = ?", own)
-    left = f"SELECT 1 FROM message_use {_OF_MESSAGE}"
-    return [
-        MessageHash(name)
-        for name in used
-        if cursor.execute(left, (gone.tenant, name)).fetchone() is None
-    ]
 
 
 _HANDLERS: dict[type[Any], Handler] = {

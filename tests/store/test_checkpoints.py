@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
 
@@ -60,8 +61,8 @@ def test_loading_any_version_equals_replaying_it(
         store.close()
 
 
-def cost_of_loading(store: SqliteStore, talk: Talk, version: VersionId) -> int:
-    """Return how many steps SQLite's machine takes to load a version, in hundreds."""
+def cost(store: SqliteStore, read: Callable[[], object]) -> int:
+    """Return how many steps SQLite's machine takes for a read, in hundreds."""
     ticks = 0
 
     def tick() -> int:
@@ -71,7 +72,7 @@ def cost_of_loading(store: SqliteStore, talk: Talk, version: VersionId) -> int:
 
     with store._readers.lend() as connection:
         connection.set_progress_handler(tick, 100)
-    store.state(LOCAL, talk.id, version)
+    read()
     with store._readers.lend() as connection:
         connection.set_progress_handler(None, 0)
     return ticks
@@ -85,9 +86,18 @@ def test_loading_costs_the_same_however_long_the_history(tmp_path: Path) -> None
     versions = [record.operation.version for record in records]
     since = [store.since_checkpoint(LOCAL, talk.id, version) for version in versions[::7]]
     assert max(since) <= LEAST
-    early = max(cost_of_loading(store, talk, version) for version in versions[100:300:3])
-    late = max(cost_of_loading(store, talk, version) for version in versions[-200::3])
+
+    def loading(version: VersionId) -> int:
+        return cost(store, lambda: store.state(LOCAL, talk.id, version))
+
+    early, late = (max(map(loading, some)) for some in (versions[100:300:3], versions[-200::3]))
     assert late <= early * 1.2 + 2
+    tip = versions[-1]
+    near, far = (
+        cost(store, lambda depth=depth: store.operation_at(LOCAL, talk.id, tip, depth))
+        for depth in (5_999, 1)
+    )
+    assert far <= near + 1
     store.close()
 
 

@@ -409,6 +409,21 @@ def test_bytes_in_use_as_instructions_or_steps_stay(store: Store) -> None:
     assert store.wires(LOCAL, hashes) == {}
 
 
+def test_bytes_of_a_second_attempt_go_with_their_session(store: Store) -> None:
+    talk, systems = Talk(), [make_message("system", text) for text in ("Monday", "Tuesday")]
+    _, node = talk.say("Hi", instructions=((0, systems[0].hash),))
+    assert isinstance(node, Node)
+    again = replace(node, instructions=((0, systems[1].hash),))
+    brought = [*map(stored, systems), stored(talk.messages[0])]
+    tries = [step(talk, 1, systems[0].wire), step(talk, 1, make_message("tool", "late").wire)]
+    late = stored(make_message("tool", "late"))
+    store.write([talk.opened(), *brought, late, node, again, *tries]).result()
+    hashes = [message.hash for message in (*brought, late)]
+    assert len(store.wires(LOCAL, hashes)) == 4
+    store.write([DeleteSession(tenant=LOCAL, id=talk.id)]).result()
+    assert store.wires(LOCAL, hashes) == {}
+
+
 def test_tenants_never_meet(store: Store) -> None:
     mine, theirs = Talk("same"), Talk("same", tenant=OTHER)
     made = everything(mine, store)
