@@ -11,27 +11,17 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 FOLDER = ROOT / ".venvs" / "clients"
-AT_A_TIME = 3
 
 
 def requirements() -> dict[str, Path]:
     """Return the requirements file of each client set, by its name."""
     return {file.stem: file for file in sorted(HERE.glob("*.txt"))}
-
-
-def make_all() -> dict[str, Path]:
-    """Make the environments that are missing, several at a time; return each one's Python."""
-    files = requirements()
-    FOLDER.mkdir(parents=True, exist_ok=True)
-    with ThreadPoolExecutor(AT_A_TIME) as pool:
-        return dict(zip(files, pool.map(make, files.values()), strict=True))
 
 
 def make(file: Path) -> Path:
@@ -40,6 +30,7 @@ def make(file: Path) -> Path:
     name = hashlib.sha256(file.read_bytes() + version.encode()).hexdigest()[:12]
     folder = FOLDER / f"{file.stem}-{name}"
     python = folder / "bin" / "python"
+    FOLDER.mkdir(parents=True, exist_ok=True)
     with _locked(folder.with_suffix(".lock")):
         if not (folder / "complete").exists():
             shutil.rmtree(folder, ignore_errors=True)

@@ -8,8 +8,9 @@ what the upstream was asked.
 import os
 import subprocess
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import orjson
@@ -20,9 +21,10 @@ from sculptor.server.run import serve_in_thread
 from sculptor.server.settings import Settings
 from sculptor.tools import toolset
 from tests.clients.driving import CLOCK, LONG, WEATHER, WRONG_KEY
-from tests.clients.environments import HERE, make_all, requirements
+from tests.clients.environments import HERE, make, requirements
 from tests.clients.scripts import ASIDE, OSLO, OSLO_TIME, PREAMBLE, scripted_upstream
 from tests.server.openai_schemas import check
+from tests.server.stub_upstream import StubUpstream
 
 pytestmark = [pytest.mark.clients, pytest.mark.timeout(900)]
 
@@ -34,6 +36,7 @@ DRIVERS = {
     "agents": "drive_agents.py",
 }
 KEY = "sk-test-of-the-clients"
+AT_A_TIME = 3
 OURS = toolset("full").names
 
 
@@ -50,37 +53,49 @@ class Played:
         return result
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """A client's run that may still be under way, and the upstream it speaks to."""
+
+    report: Future[dict[str, Any]]
+    upstream: StubUpstream
+
+
 @pytest.fixture(scope="session")
-def pythons() -> dict[str, Path]:
-    return make_all()
+def runs() -> Iterator[dict[str, Run]]:
+    """All clients, each with a proxy of its own: one is installed while another runs."""
+    with ThreadPoolExecutor(AT_A_TIME) as pool, ExitStack() as opened:
+        made: dict[str, Run] = {}
+        for name in sorted(DRIVERS):
+            upstream = opened.enter_context(scripted_upstream())
+            settings = Settings(
+                port=0,
+                store="memory",
+                upstream=upstream.url,
+                keys={"local": SecretStr(KEY)},
+                drain_seconds=1,
+            )
+            url, stop = serve_in_thread(settings)
+            opened.callback(stop)
+            made[name] = Run(report=pool.submit(drive, name, url), upstream=upstream)
+        yield made
 
 
 @pytest.fixture(scope="session", params=sorted(DRIVERS))
-def played(request: pytest.FixtureRequest, pythons: dict[str, Path]) -> Iterator[Played]:
-    with scripted_upstream() as upstream:
-        settings = Settings(
-            port=0,
-            store="memory",
-            upstream=upstream.url,
-            keys={"local": SecretStr(KEY)},
-            drain_seconds=1,
-        )
-        url, stop = serve_in_thread(settings)
-        try:
-            report = drive(pythons[request.param], DRIVERS[request.param], url)
-        finally:
-            stop()
-        asked: dict[str, list[dict[str, Any]]] = {}
-        for seen in upstream.seen:
-            asked.setdefault(seen.value["model"], []).append(seen.value)
-        yield Played(report=report, asked=asked)
+def played(request: pytest.FixtureRequest, runs: dict[str, Run]) -> Played:
+    run = runs[request.param]
+    report = run.report.result()
+    asked: dict[str, list[dict[str, Any]]] = {}
+    for seen in run.upstream.seen:
+        asked.setdefault(seen.value["model"], []).append(seen.value)
+    return Played(report=report, asked=asked)
 
 
-def drive(python: Path, driver: str, url: str) -> dict[str, Any]:
-    """Run a driver with what a user would set, and nothing else of this environment."""
+def drive(name: str, url: str) -> dict[str, Any]:
+    """Run a client's driver with what a user would set, and nothing else of this environment."""
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
     done = subprocess.run(
-        [python, HERE / driver],
+        [make(requirements()[name]), HERE / DRIVERS[name]],
         env={**kept, "OPENAI_BASE_URL": f"{url}/v1", "OPENAI_API_KEY": KEY},
         capture_output=True,
         timeout=300,
