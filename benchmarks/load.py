@@ -19,7 +19,10 @@ from benchmarks.bodies import KINDS, Kind, bodies
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """``requests`` in all, from so many ``connections``; ``tag`` makes them unlike other jobs'."""
+    """``requests`` in all, from so many ``connections``; ``tag`` makes them unlike other jobs'.
+
+    ``skip`` leaves out the first requests of each connection, which another job has sent.
+    """
 
     url: str
     kind: str
@@ -27,6 +30,7 @@ class Job:
     connections: int
     stream: bool
     tag: str
+    skip: int = 0
 
 
 async def run(job: Job) -> list[float]:
@@ -49,7 +53,7 @@ async def _client(job: Job, kind: Kind, tag: str, share: int) -> list[float]:
         "accept: */*\r\nuser-agent: load/1\r\ncontent-length: "
     )
     taken: list[float] = []
-    for body in islice(bodies(kind, tag=tag, stream=job.stream), share):
+    for body in islice(bodies(kind, tag=tag, stream=job.stream), job.skip, job.skip + share):
         started = time.perf_counter()
         writer.write(f"{head}{len(body)}\r\n\r\n".encode() + body)
         await _read(reader)

@@ -8,7 +8,7 @@ import statistics
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -111,7 +111,7 @@ def latency_figures(among: Servers, *, rounds: int, scale: float) -> Iterator[Fi
         medians: dict[str, list[float]] = {"relay": [], "proxy": []}
         for number in range(rounds):
             for name, process in _in_turn(among.named()[:2], number):
-                job = _job(process, case, requests, 1, f"p{name}{number}")
+                job = _prepared(_job(process, case, requests, 1, f"p{name}{number}"))
                 medians[name].append(statistics.median(load(job)) * 1e3)
         added = [a - b for a, b in zip(medians["proxy"], medians["relay"], strict=True)]
         yield rounds_figure(
@@ -177,9 +177,18 @@ def _in_turn(named: Sequence[tuple[str, Process]], number: int) -> Iterator[tupl
 
 
 def _cpu_ms(process: Process, case: Case, requests: int, tag: str) -> float:
+    job = _prepared(_job(process, case, requests, _CONNECTIONS, tag))
     before = process.cpu_s()
-    load(_job(process, case, requests, _CONNECTIONS, tag))
+    load(job)
     return (process.cpu_s() - before) * 1e3 / requests
+
+
+def _prepared(job: Job) -> Job:
+    """Return the job to measure; of a managed conversation the folds are made before it."""
+    if job.kind != "managed":
+        return job
+    load(replace(job, requests=job.connections))
+    return replace(job, skip=1)
 
 
 def _job(process: Process, case: Case, requests: int, connections: int, tag: str) -> Job:

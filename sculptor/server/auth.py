@@ -15,6 +15,7 @@ import ipaddress
 import secrets
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from sculptor.errors import SettingsError
 from sculptor.server.envelope import ApiError
@@ -118,6 +119,7 @@ def require_keys_off_loopback(host: str, keys: KeyRing) -> None:
         )
 
 
+@lru_cache(maxsize=256)
 def is_loopback(host: str | None) -> bool:
     """Tell whether an address is this machine's own; None is a local socket file."""
     if host is None or host == "localhost":

@@ -4,13 +4,13 @@ A backend gives each client request a model of its own, which knows the request'
 remembers what of the upstream's head the client may see.
 """
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from typing import Protocol
 
 import orjson
 
-from sculptor.chat import ChunkReader, parse_json, read_completion
-from sculptor.errors import UpstreamStatus
+from sculptor.chat import ChunkReader, Delta, TextDelta, parse_json, read_completion
+from sculptor.errors import SculptorError, UpstreamStatus
 from sculptor.loop import Event, Model, ModelRequest, deltas_of
 from sculptor.server.answer import UpstreamResponse
 from sculptor.server.headers import RawHeaders
@@ -89,11 +89,9 @@ class HttpModel:
                 return
             reader = ChunkReader()
             while frames := await response.next_frames():
-                is_done = False
-                for frame in frames:
-                    is_done = frame.strip() == b"[DONE]"
-                    for delta in reader.done() if is_done else reader.feed(parse_json(frame)):
-                        yield delta
+                is_done = any(frame.strip() == b"[DONE]" for frame in frames)
+                for delta in joined(_deltas(frames, reader)):
+                    yield delta
                 if is_done:
                     break
             yield reader.complete()
@@ -125,6 +123,37 @@ class HttpModel:
             client_headers=self._client_headers,
             client_key=self._client_key,
         )
+
+
+def _deltas(frames: Sequence[bytes], reader: ChunkReader) -> Iterator[Delta]:
+    for frame in frames:
+        if frame.strip() == b"[DONE]":
+            yield from reader.done()
+            return
+        yield from reader.feed(parse_json(frame))
+
+
+def joined(deltas: Iterator[Delta]) -> Iterator[Delta]:
+    """Yield deltas that came together, neighbouring pieces of text as one: one write, not many.
+
+    What came before an error is yielded before it is raised.
+    """
+    held: TextDelta | None = None
+    try:
+        for delta in deltas:
+            if isinstance(delta, TextDelta) and delta.choice is None:
+                held = delta if held is None else TextDelta(text=held.text + delta.text)
+                continue
+            if held is not None:
+                yield held
+                held = None
+            yield delta
+    except SculptorError:
+        if held is not None:
+            yield held
+        raise
+    if held is not None:
+        yield held
 
 
 class EmbeddedBackend:

@@ -97,8 +97,11 @@ class Identity:
         if named is not None:
             below = minted if minted and minted.session == named else None
             return self._in_session(tenant, named, messages, chains, agent, now, below)
-        found, nodes = self._match(tenant, chains)
         hint = self._hint(tenant, body)
+        if hint is None and not any(message.role == "assistant" for message in messages):
+            # Without an answer in it, a list can cover none of ours.
+            return self._fresh(tenant, _new_session(tenant, now), chains, agent, now, "new")
+        found, nodes = self._match(tenant, chains)
         if found is None and hint is not None:
             found = self._longest(chains, nodes, hinted=hint)
         if found is None:
