@@ -126,7 +126,11 @@ def serve_in_thread(
     """
     sock = listen(settings)
     ready = threading.Event()
-    made = server or Server(settings)
+    try:
+        made = server or Server(settings)
+    except BaseException:
+        sock.close()
+        raise
     runner = _Runner(uvicorn_config(settings, made), made, ready.set)
 
     def run() -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from sculptor.errors import SettingsError, StoreLocked
+from sculptor.errors import SettingsError, StoreError, StoreLocked
 from sculptor.server.app import Server
 from sculptor.server.expiry import expire
 from sculptor.server.run import serve_in_thread
@@ -139,3 +139,10 @@ def test_models_and_health_without_an_upstream() -> None:
     assert missing.status_code == 404
     assert "--upstream" in missing.json()["error"]["message"]
     stop()
+
+
+def test_a_store_that_cannot_be_opened_leaves_no_socket(tmp_path: Path) -> None:
+    broken = tmp_path / "s.sqlite3"
+    broken.write_bytes(b"This is no database." * 100)
+    with pytest.raises(StoreError):
+        serve_in_thread(Settings(port=0, store=str(broken), backend="scripted"))
