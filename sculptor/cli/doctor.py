@@ -112,9 +112,13 @@ def _examine_aloud(settings: "Settings", rows: list[tuple[str, str, str]]) -> "l
         with console.status(f"checking {name}"):
             finding = examine()
         findings.append(finding)
-        mark = ("ok  ", "green") if finding.is_well else ("FAIL", "bold red")
-        line = Text.assemble(mark, f"  {name:<10}", finding.told)
-        console.print(line, soft_wrap=True)
+        line = Table.grid(padding=(0, 2, 0, 0))
+        line.add_column(width=4)
+        line.add_column(width=9)
+        line.add_column(overflow="fold")
+        mark = Text("ok", "green") if finding.is_well else Text("FAIL", "bold red")
+        line.add_row(mark, name, Text(finding.told))
         if finding.fix:
-            console.print(Text(f"      {'':<10}{finding.fix}", "yellow"), soft_wrap=True)
+            line.add_row("", "", Text(finding.fix, "yellow"))
+        console.print(line)
     return findings
