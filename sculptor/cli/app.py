@@ -8,7 +8,6 @@ from sculptor.cli import eval as eval_commands
 from sculptor.cli import mom, sessions
 from sculptor.cli.console import Group
 from sculptor.cli.demo import demo
-from sculptor.cli.demo import demo
 from sculptor.cli.doctor import doctor
 from sculptor.cli.serve import serve
 from sculptor.cli.version import print_version, version
@@ -36,7 +35,6 @@ def _root(
 
 
 app.command()(serve)
-app.command()(demo)
 app.command()(demo)
 app.command()(doctor)
 app.command(context_settings=WRAP_SETTINGS)(wrap)
