@@ -106,7 +106,7 @@ def run_task(
             with progress:
                 failed = run_plan(plan, endpoint, folder, executor=chosen, on_finished=progress)
         except KeyboardInterrupt:
-            typer.echo(f"Stopped. The same command goes on in {folder}.", err=True)
+            typer.echo(f"\nStopped. The same command goes on in {folder}.", err=True)
             raise typer.Exit(_INTERRUPTED) from None
         if as_json:
             typer.echo(json.dumps(result_json(read_run(folder, prices=prices))))
@@ -165,15 +165,18 @@ def _executor(name: str, workers: int, concurrency: int) -> "Executor":
 
 
 def _comparison_text(found: "Comparison") -> str:
+    from sculptor.evals.stats import RESAMPLES
+
     one, two, gap = found.first, found.second, found.difference.interval
-    marks = found.full_marks
+    marks, p_value = found.full_marks, found.difference.p_value
+    least = f"p = {p_value:.4g}" if p_value else f"p < {2 / RESAMPLES:g}"
     return "\n".join(
         [
             f"{found.task}, {found.n} samples in both ({found.unpaired} left out)",
             f"  {one.run}:{one.arm}  {one.mean:.4f}  {one.input_tokens:,} input tokens",
             f"  {two.run}:{two.arm}  {two.mean:.4f}  {two.input_tokens:,} input tokens",
             f"difference {gap.mean:+.4f}, 95 % interval {gap.low:+.4f} to {gap.high:+.4f} "
-            f"(bootstrap over samples, p = {found.difference.p_value:.4g})",
+            f"(bootstrap over samples, {least})",
             f"full marks: only first {marks.only_first}, only second {marks.only_second}, "
             f"both {marks.both}, neither {marks.neither} (McNemar, exact, p = {marks.p_value:.4g})",
         ]

@@ -53,7 +53,7 @@ def _page(
         '<meta name="viewport" content="width=device-width, initial-scale=1">',
         f"<title>{escape(title)}</title><style>{_STYLE}</style></head><body>",
         f"<h1>{escape(title)}</h1>",
-        *(f'<p class="note">{escape(note)}</p>' for note in notes),
+        *(f'<p class="note">{_code(note)}</p>' for note in notes),
         f'<div class="charts">{"".join(chart.svg for chart in charts)}</div>',
     ]
     for run in results:

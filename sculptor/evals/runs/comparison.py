@@ -56,9 +56,8 @@ def compare(first: str, second: str) -> Comparison:
     scored = [(a, b) for a, b in pairs if a.score is not None and b.score is not None]
     if not scored:
         raise EvalError(f"{first} and {second} have no scored sample in common.")
-    scale = 100.0 if str(one.fixed["task"]).startswith("needlebench") else 1.0
-    before = [(a.score or 0.0) / scale for a, _ in scored]
-    after = [(b.score or 0.0) / scale for _, b in scored]
+    before = [(a.score or 0.0) / one.full_score for a, _ in scored]
+    after = [(b.score or 0.0) / one.full_score for _, b in scored]
     return Comparison(
         task=str(one.fixed["task"]),
         first=_side(one, before, [a for a, _ in scored]),
@@ -79,6 +78,7 @@ def comparison_json(found: Comparison) -> dict[str, Any]:
 class _Loaded:
     run: str
     arm: str
+    full_score: float
     fixed: Mapping[str, Any]
     records: Mapping[int, Record]
 
@@ -97,6 +97,7 @@ def _load(name: str) -> _Loaded:
     return _Loaded(
         run=folder.name,
         arm=arm,
+        full_score=plan.full_score,
         fixed={"task": plan.task, "seed": plan.seed, "scorer": plan.scorer},
         records={index: record for (its, index), record in found.items() if its == arm},
     )

@@ -49,6 +49,11 @@ class Plan:
         """The numbers of the samples: ``limit`` of them from ``start``, every ``step``-th."""
         return range(self.start, self.start + self.limit * self.step, self.step)
 
+    @property
+    def full_score(self) -> float:
+        """What a scorer gives a sample that is right in full: NeedleBench counts to 100."""
+        return 100.0 if self.task.startswith("needlebench") else 1.0
+
     def load_task(self) -> Task:
         """Return the task with its data."""
         return find_task(self.task, self.data_folder)

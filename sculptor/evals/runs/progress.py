@@ -126,10 +126,11 @@ class Progress:
         return table
 
     def _cells(self, tally: Tally) -> list[str]:
+        full = self.plan.full_score * tally.scored
         cells = [
             f"{tally.done:,}/{self.plan.limit:,}",
             str(tally.failed),
-            f"{tally.score / tally.scored:.4g} (n={tally.scored:,})" if tally.scored else "–",
+            f"{100 * tally.score / full:.1f} % (n={tally.scored:,})" if tally.scored else "–",
             f"{tally.input_tokens:,}",
             f"{tally.cached_tokens:,}",
             f"{tally.output_tokens:,}",

@@ -95,14 +95,13 @@ def result_of(name: str, plan: Plan, records: Sequence[Record], *, prices: Price
     """Return the figures of records; of several good ones of a sample the first counts."""
     finished = finished_records(records)
     errors = {(each.arm, each.index) for each in records if each.error is not None}
-    scale = 100.0 if plan.task.startswith("needlebench") else 1.0
     names = _varying(finished.values())
     arms = {}
     for arm in plan.arms:
         own = [record for (its, _), record in finished.items() if its == arm]
         failed = sum(key[0] == arm and key not in finished for key in errors)
         if own:
-            arms[arm] = _arm_result(arm, own, failed, names, scale, plan, prices)
+            arms[arm] = _arm_result(arm, own, failed, names, plan, prices)
     return RunResult(name=name, plan=plan, cell_names=names, arms=arms)
 
 
@@ -140,7 +139,6 @@ def _arm_result(
     records: Sequence[Record],
     failed: int,
     names: Sequence[str],
-    scale: float,
     plan: Plan,
     prices: Prices,
 ) -> ArmResult:
@@ -154,15 +152,15 @@ def _arm_result(
     return ArmResult(
         arm=arm,
         failed=failed,
-        total=_figures(records, scale, prices),
-        cells={cell: _figures(group, scale, prices) for cell, group in ordered},
+        total=_figures(records, plan.full_score, prices),
+        cells={cell: _figures(group, plan.full_score, prices) for cell, group in ordered},
         metrics=plan.load_task().metrics(rows),
     )
 
 
-def _figures(records: Sequence[Record], scale: float, prices: Prices) -> Figures:
+def _figures(records: Sequence[Record], full_score: float, prices: Prices) -> Figures:
     totals = [record.totals for record in records]
-    scores = [record.score / scale for record in records if record.score is not None]
+    scores = [record.score / full_score for record in records if record.score is not None]
     tools: Counter[str] = Counter()
     for each in totals:
         tools.update(each.tool_calls)
