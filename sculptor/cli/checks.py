@@ -112,8 +112,7 @@ def check_store(settings: "Settings") -> Finding:
 def check_upstream(settings: "Settings") -> Finding:
     """Ask the upstream for its models, with the key that requests would bear."""
     if settings.chosen_backend != "openai":
-        told = f"none; the {settings.chosen_backend} backend answers in this process"
-        return Finding(name="upstream", told=told)
+        return _embedded_finding(settings)
     try:
         key = settings.upstream_key
     except SettingsError as error:
@@ -152,6 +151,17 @@ def _made(name: str, check: Check, settings: "Settings") -> Finding:
         return check(settings)
     except (SculptorError, OSError) as error:
         return Finding(name=name, told=str(error), fix="Report this; the check itself failed.")
+
+
+def _embedded_finding(settings: "Settings") -> Finding:
+    from sculptor.server.app import make_backend
+
+    name = settings.chosen_backend
+    try:
+        make_backend(settings)
+    except SettingsError as error:
+        return Finding(name="upstream", told=f"none, and no {name} backend", fix=str(error))
+    return Finding(name="upstream", told=f"none; the {name} backend answers in this process")
 
 
 async def _ask_models(settings: "Settings", key: str | None) -> tuple[int, bytes]:

@@ -11,6 +11,8 @@ from typer.testing import CliRunner
 
 from sculptor.cli.app import app
 from sculptor.cli.checks import check_edit, check_store, check_upstream
+from sculptor.errors import SettingsError
+from sculptor.server.app import make_backend
 from sculptor.server.settings import Settings, load_settings
 from sculptor.store import SqliteStore
 from tests.cli.providers import provider
@@ -153,6 +155,18 @@ def test_an_upstream_that_wants_a_key_and_gets_the_clients(home: Path) -> None:
     assert "each client's own is passed on" in relayed.told
     assert "--upstream-key-env" in alone.fix
     assert [key for _, _, key in requests] == ["", ""]
+
+
+def test_a_backend_that_cannot_be_had_is_told_as_serve_would(home: Path) -> None:
+    for name in ("scripted", "mom"):
+        settings = Settings.model_validate({"backend": name, "store": "memory"})
+        finding = check_upstream(settings)
+        try:
+            make_backend(settings)
+        except SettingsError as error:
+            assert finding.fix == str(error)
+        else:
+            assert finding.is_well
 
 
 def test_an_upstream_that_is_not_there(home: Path) -> None:
