@@ -201,7 +201,9 @@ class SearchAsked(Asked):
     role: FullRole = "all"
     max_results: int = Field(10, ge=1, le=50, description="Hits a query.")
     context_size: int = Field(200, ge=50, le=1000, description="Characters on each side.")
-    order: Order = "first"
+    order: Order | None = Field(
+        None, description="Of the hits; without it the first, and in loose modes the best."
+    )
 
 
 class HitRow(Answer):
