@@ -79,21 +79,22 @@ def search(
     role: FullRole,
     max_results: int,
     context_size: int,
-    order: Order,
+    order: Order | None,
 ) -> Ask[answers.SearchAnswer]:
     """Ask where texts occur in a lane's originals."""
+    body = {
+        "queries": list(queries),
+        "mode": mode,
+        "role": role,
+        "max_results": max_results,
+        "context_size": context_size,
+        "order": order,
+    }
     return Ask(
         method="POST",
         path=f"{_path(name)}/search",
         query=_query(lane),
-        body={
-            "queries": list(queries),
-            "mode": mode,
-            "role": role,
-            "max_results": max_results,
-            "context_size": context_size,
-            "order": order,
-        },
+        body={key: item for key, item in body.items() if item is not None},
         read=_reader(answers.SearchAnswer),
     )
 

@@ -259,7 +259,7 @@ class Context:
         role: FullRole = "all",
         max_results: int = 10,
         context_size: int = 200,
-        order: Order = "first",
+        order: Order | None = None,
     ) -> tuple[SearchHit, ...]:
         """Find text in the originals, hidden text included.
 

@@ -8,8 +8,9 @@ them. If the context layer cannot work, the request goes out as the program made
 
 import logging
 import re
+import threading
 import time
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any, Literal, get_args
@@ -17,7 +18,7 @@ from typing import Any, Literal, get_args
 import orjson
 
 from sculptor.chat import Usage
-from sculptor.errors import SettingsError
+from sculptor.errors import ContextError, SettingsError
 from sculptor.loop import (
     Budget,
     ClientRequest,
@@ -77,9 +78,13 @@ class Options:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plain:
-    """A request that goes out without the loop; ``arguments`` are those of ``create``."""
+    """A request that goes out without the loop; ``arguments`` are those of ``create``.
+
+    ``status`` says what became of the tools and why, where that is not what was asked for.
+    """
 
     arguments: dict[str, Any]
+    status: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,7 +139,7 @@ class Sculpting:
     def __init__(self, options: Options) -> None:
         self.options = options
         self.conversations = Conversations()
-        self._messages = MessageCache()
+        self._messages, self._lock = MessageCache(), threading.Lock()
         self._names = toolset(options.toolset).names
 
     def open(self, arguments: Mapping[str, Any]) -> Plain | Exchange:
@@ -148,9 +153,11 @@ class Sculpting:
             return Plain(arguments=cleaned)
         try:
             return self._opened(mode, cleaned)
+        except ContextError as error:
+            _log.info("The request goes out as it was made: %s", error)
         except Exception:
             _log.warning("The context layer stands aside for this request.", exc_info=True)
-            return Plain(arguments=cleaned)
+        return Plain(arguments=cleaned, status="bypassed")
 
     def close(self, exchange: Exchange, turn: Turn) -> None:
         """Keep what is in force after an answer."""
@@ -160,10 +167,9 @@ class Sculpting:
 
     def _opened(self, mode: Mode, arguments: dict[str, Any]) -> Plain | Exchange:
         arguments = {key: item for key, item in arguments.items() if not _is_omitted(item)}
-        arguments["messages"] = list(arguments["messages"])
         request = self._read(arguments)
         if request is None:
-            return Plain(arguments=arguments)
+            return Plain(arguments=arguments, status="tools-off; reason=extra_body")
         conversation = self.conversations.open(
             request.messages, _counter(request.model), inline=self.options.inline
         )
@@ -188,24 +194,31 @@ class Sculpting:
         view = context.view()
         if not view.unchanged:
             arguments["messages"] = [orjson.loads(wire) for wire in view.messages]
-        return Plain(arguments=arguments)
+        status = f"tools-off; reason={reason}" if offered else ""
+        return Plain(arguments=arguments, status=status)
 
     def _read(self, arguments: dict[str, Any]) -> ClientRequest | None:
         extra = arguments.get("extra_body")
         if isinstance(extra, Mapping) and not extra.keys().isdisjoint((*EDITED, "n")):
             return None
         body = {key: item for key, item in arguments.items() if key not in TRANSPORT}
-        request = read_request(to_wire(body, where="the request"), self._messages)
+        request = self._parsed(to_wire(body, where="the request"))
         check_shape(request.messages)
         paired = check_pairs(request.messages)
         if any(a is not b for a, b in zip(paired, request.messages, strict=True)):
             mended = model_request(request, [message.wire for message in paired])
-            request = read_request(mended.body, self._messages)
+            request = self._parsed(mended.body)
         return request
+
+    def _parsed(self, body: bytes) -> ClientRequest:
+        with self._lock:
+            return read_request(body, self._messages)
 
     def _mode(self, arguments: Mapping[str, Any]) -> tuple[Mode, dict[str, Any]]:
         """Return the mode asked for, and the arguments without the asking."""
         cleaned = dict(arguments)
+        if isinstance(cleaned.get("messages"), Iterator):
+            cleaned["messages"] = list(cleaned["messages"])
         asked = cleaned.pop("sculptor", None)
         headers = cleaned.get("extra_headers")
         if isinstance(headers, Mapping):
@@ -240,6 +253,7 @@ def told_extension(exchange: Exchange, turn: Turn) -> dict[str, Any]:
     ]
     return {
         "x_context": {
+            "status": "tools-on",
             "version": context.version,
             "operations": context.depth,
             "steps": turn.steps,

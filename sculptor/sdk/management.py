@@ -129,7 +129,7 @@ class Sculptor:
         role: FullRole = "all",
         max_results: int = 10,
         context_size: int = 200,
-        order: Order = "first",
+        order: Order | None = None,
     ) -> list[QueryRow]:
         """Search a lane's originals, hidden text included; one row a query."""
         ask = asks.search(
@@ -281,7 +281,7 @@ class AsyncSculptor:
         role: FullRole = "all",
         max_results: int = 10,
         context_size: int = 200,
-        order: Order = "first",
+        order: Order | None = None,
     ) -> list[QueryRow]:
         """Search a lane's originals, hidden text included; one row a query."""
         ask = asks.search(

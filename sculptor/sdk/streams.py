@@ -147,5 +147,12 @@ def whole_answer(sculpting: Sculpting, exchange: Exchange, turn: Turn) -> ChatCo
     return ChatCompletion.model_construct(**orjson.loads(body))
 
 
+def with_status(answer: Any, status: str) -> Any:
+    """Return an answer that passed by the loop, told why in ``x_context`` where it can be."""
+    if status and isinstance(answer, ChatCompletion) and answer.model_extra is not None:
+        answer.model_extra["x_context"] = {"status": status}
+    return answer
+
+
 def _answer_id() -> str:
     return f"chatcmpl-{uuid4().hex}"

@@ -13,6 +13,7 @@ from itertools import chain
 from typing import Any, TypeVar
 
 import openai
+from anyio.to_thread import run_sync
 from openai import AsyncOpenAI, OpenAI
 from openai.resources.chat import AsyncChat, Chat
 from openai.resources.chat.completions import AsyncCompletions, Completions
@@ -30,6 +31,7 @@ from sculptor.sdk.streams import (
     Items,
     SculptedStream,
     whole_answer,
+    with_status,
 )
 from sculptor.summaries import Summarizer
 from sculptor.terms import Embedder
@@ -129,7 +131,7 @@ class SculptedCompletions(Completions):
         original: Callable[..., Any] = super().create
         opened = self._sculpting.open(arguments)
         if isinstance(opened, Plain):
-            return original(**opened.arguments)
+            return with_status(original(**opened.arguments), opened.status)
         model = ClientModel(original, opened.arguments)
         items, first = _begun(opened, model)
         if opened.request.stream:
@@ -163,9 +165,9 @@ class AsyncSculptedCompletions(AsyncCompletions):
     async def create(self, **arguments: Any) -> Any:
         """Answer as the original's ``create`` does, with the loop between."""
         original: Callable[..., Any] = super().create
-        opened = self._sculpting.open(arguments)
+        opened = await run_sync(self._sculpting.open, arguments)
         if isinstance(opened, Plain):
-            return await original(**opened.arguments)
+            return with_status(await original(**opened.arguments), opened.status)
         model = AsyncClientModel(original, opened.arguments)
         items, first = await _async_begun(opened, model)
         if opened.request.stream:

@@ -1,5 +1,6 @@
 """An OpenAI-compatible server on localhost that answers what a test says, and remembers."""
 
+import json
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -60,7 +61,7 @@ def serving(*replies: Reply | Answering) -> Iterator[Stub]:
             pass
 
         def do_POST(self) -> None:
-            body = orjson.loads(self.rfile.read(int(self.headers["content-length"])))
+            body = json.loads(self.rfile.read(int(self.headers["content-length"])))
             stub.bodies.append(body)
             stub.headers.append({name.lower(): value for name, value in self.headers.items()})
             reply = stub.next(body)

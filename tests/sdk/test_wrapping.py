@@ -1,6 +1,7 @@
 """A wrapped client: same surface, the loop between, and only the final answer seen."""
 
 import asyncio
+from collections.abc import Iterator
 from typing import Any
 
 import openai
@@ -29,10 +30,24 @@ WEATHER: Any = {
 FOLD = call("fragment_context", num_fragments=4, fold_except=[])
 SEARCH = call("search_context", queries=["port"])
 ANSWER = said("It is 8080.")
+MADE: list[OpenAI] = []
+
+
+@pytest.fixture(autouse=True)
+def _closed() -> Iterator[None]:
+    """Close the clients that a test made."""
+    yield
+    while MADE:
+        MADE.pop().close()
+
+
+def plain(stub: Stub) -> OpenAI:
+    MADE.append(OpenAI(base_url=stub.url, api_key="k", max_retries=0))
+    return MADE[-1]
 
 
 def blocking(stub: Stub, **options: Any) -> OpenAI:
-    return wrap(OpenAI(base_url=stub.url, api_key="k", max_retries=0), **options)
+    return wrap(plain(stub), **options)
 
 
 def awaiting(stub: Stub, **options: Any) -> AsyncOpenAI:
@@ -47,7 +62,7 @@ def text_of(chunks: list[ChatCompletionChunk]) -> str:
 
 
 def test_a_client_is_wrapped_as_what_it_is() -> None:
-    client = OpenAI(base_url="http://127.0.0.1:1/v1", api_key="k")
+    client = OpenAI(base_url="http://127.0.0.1:9/v1", api_key="k")
     wrapped = wrap(client)
     assert isinstance(wrapped, OpenAI)
     assert wrapped is not client
@@ -60,8 +75,8 @@ def test_a_client_is_wrapped_as_what_it_is() -> None:
 def test_another_thing_is_refused_with_words() -> None:
     with pytest.raises(SettingsError, match="takes an OpenAI or AsyncOpenAI client, not dict"):
         wrap({})  # type: ignore[type-var]
-    with pytest.raises(SettingsError, match="must be off, auto or on"):
-        wrap(OpenAI(api_key="k"), sculptor="sometimes")  # type: ignore[arg-type]
+    with OpenAI(api_key="k") as client, pytest.raises(SettingsError, match="off, auto or on"):
+        wrap(client, sculptor="sometimes")  # type: ignore[arg-type]
 
 
 def test_the_client_sees_only_the_final_answer() -> None:
@@ -141,9 +156,7 @@ def test_a_client_that_awaits_gets_the_same() -> None:
 def test_below_the_threshold_a_request_goes_out_as_it_was_made() -> None:
     with serving(ANSWER) as stub:
         blocking(stub).chat.completions.create(model="gpt-4o", messages=SHORT, temperature=0.5)
-        plain = OpenAI(base_url=stub.url, api_key="k")
-        plain.chat.completions.create(model="gpt-4o", messages=SHORT, temperature=0.5)
-        plain.close()
+        plain(stub).chat.completions.create(model="gpt-4o", messages=SHORT, temperature=0.5)
     assert stub.bodies[0] == stub.bodies[1]
 
 
@@ -285,6 +298,8 @@ def test_what_the_loop_cannot_honour_goes_out_without_our_tools(fields: Body) ->
     assert "search_context" not in stub.tools()
     assert len(answer.choices) == fields.get("n", 1)
     assert stub.bodies[0]["messages"] == LONG
+    told: Any = answer.model_extra
+    assert told["x_context"]["status"].startswith("tools-off; reason=")
 
 
 def test_a_stood_down_request_still_shows_the_view() -> None:
@@ -318,6 +333,43 @@ def test_a_list_the_loop_cannot_read_goes_out_as_it_was_made() -> None:
             client.chat.completions.create(model="gpt-4o", messages=orphan)
     assert stub.bodies[0]["messages"] == orphan
     assert not stub.tools()
+
+
+def test_ids_that_come_twice_are_repaired_on_the_way(caplog: pytest.LogCaptureFixture) -> None:
+    twice = [
+        {"role": "assistant", "content": None, "tool_calls": [call("get_weather", "w")]},
+        {"role": "tool", "tool_call_id": "w", "content": "sunny"},
+    ]
+    with serving(said(None, SEARCH), ANSWER) as stub:
+        client = blocking(stub)
+        listed: Any = [*LONG, *twice, *twice]
+        client.chat.completions.create(model="gpt-4o", messages=listed, tools=[WEATHER])
+    for body in stub.bodies:
+        ids = [c["id"] for m in body["messages"] for c in m.get("tool_calls") or ()]
+        assert ids[:2] == ["w", "w_2"]
+        assert stub.tools()[0] == "get_weather"
+    assert not caplog.records
+
+
+def test_what_has_no_json_form_here_goes_out_as_it_was_made() -> None:
+    with serving(ANSWER) as stub:
+        answer = blocking(stub).chat.completions.create(model="gpt-4o", messages=LONG, seed=2**70)
+    assert stub.bodies[0]["seed"] == 2**70
+    told: Any = answer.model_extra
+    assert told["x_context"] == {"status": "bypassed"}
+
+
+def test_a_context_layer_that_breaks_lets_the_request_through(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with serving(ANSWER) as stub:
+        client = blocking(stub)
+        chat: Any = client.chat
+        chat._sculpting.conversations = None
+        answer = client.chat.completions.create(model="gpt-4o", messages=iter(LONG))
+    assert answer.choices[0].message.content == "It is 8080."
+    assert stub.bodies[0]["messages"] == LONG
+    assert "stands aside" in caplog.text
 
 
 def test_raw_responses_come_from_the_original() -> None:
@@ -502,7 +554,5 @@ def test_messages_may_be_any_iterable_and_hold_the_clients_own_objects() -> None
     listed = [*LONG[:1], message, {"role": "user", "content": "Sure?"}]
     with serving(ANSWER) as stub:
         blocking(stub).chat.completions.create(model="gpt-4o", messages=iter(listed))
-        plain = OpenAI(base_url=stub.url, api_key="k")
-        plain.chat.completions.create(model="gpt-4o", messages=listed)
-        plain.close()
+        plain(stub).chat.completions.create(model="gpt-4o", messages=listed)
     assert stub.bodies[0]["messages"] == stub.bodies[1]["messages"]
