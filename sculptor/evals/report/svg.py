@@ -71,7 +71,7 @@ def heat_map(
     parts: list[str] = []
     for (row, column), (value, note) in cells.items():
         x, y = _LEFT + column * wide, _TOP + row * high
-        ink = "#ffffff" if value < 0.45 else "#1a1a1a"
+        ink = "#ffffff" if value < 0.2 else "#1a1a1a"
         parts += [
             f'<rect x="{x:.1f}" y="{y}" width="{wide - 1:.1f}" height="{high - 1}" '
             f'fill="{heat_colour(value)}"><title>{escape(note)}</title></rect>',
