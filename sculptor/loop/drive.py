@@ -153,20 +153,36 @@ def drive_blocking(
 
 
 def local_answer(need: Need | Effect, surroundings: Surroundings) -> object:
-    """Answer a need without waiting for a model."""
+    """Answer a need without waiting for a model.
+
+    An embedder or summarizer that fails gives nothing: the tool then says so to the model.
+    """
     match need:
         case NeedRanked():
             return surroundings.ranked(need)
         case NeedEmbeddings(texts=texts):
-            return None if surroundings.embedder is None else surroundings.embedder.embed(texts)
+            return _embedded(surroundings.embedder, texts)
         case NeedSummaries(jobs=jobs) if surroundings.summarizer is not None:
-            made = surroundings.summarizer.summarize(jobs)
-            by_id = {job.fragment_id: s.text for job, s in zip(jobs, made, strict=True)}
-            hashes = {summary.prompt_hash for summary in made}
-            name = surroundings.summarizer.name
-            return Summaries(by_id, name, hashes.pop() if len(hashes) == 1 else "")
+            return _summarized(surroundings.summarizer, jobs)
         case _:
             raise TypeError(f"nothing answers {need!r}")
+
+
+def _embedded(embedder: Embedder | None, texts: Sequence[str]) -> list[list[float]] | None:
+    try:
+        return None if embedder is None else embedder.embed(texts)
+    except SculptorError:
+        return None
+
+
+def _summarized(summarizer: Summarizer, jobs: Sequence[SummaryJob]) -> Summaries:
+    try:
+        made = summarizer.summarize(jobs)
+    except SculptorError:
+        return Summaries({}, "none")
+    by_id = {job.fragment_id: s.text for job, s in zip(jobs, made, strict=True)}
+    hashes = {summary.prompt_hash for summary in made}
+    return Summaries(by_id, summarizer.name, hashes.pop() if len(hashes) == 1 else "")
 
 
 def deltas_of(completed: Completed) -> Iterator[Delta]:
