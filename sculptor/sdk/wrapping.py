@@ -7,7 +7,7 @@ process and the program sees only the final answer. What the loop cannot give (r
 """
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from itertools import chain
 from typing import Any, TypeVar
@@ -21,7 +21,7 @@ from openai.resources.chat.completions import AsyncCompletions, Completions
 from sculptor.chat import Delta
 from sculptor.context import Step
 from sculptor.errors import SettingsError, UpstreamBroken
-from sculptor.loop import Budget, Turn, drive, drive_blocking
+from sculptor.loop import Budget, Surroundings, Turn, drive, drive_blocking
 from sculptor.sdk.exchange import ADMISSION_TOKENS, Exchange, Mode, Options, Plain, Sculpting
 from sculptor.sdk.models import AsyncClientModel, ClientModel
 from sculptor.sdk.streams import (
@@ -205,7 +205,7 @@ async def _async_begun(
         items = drive(
             exchange.turn(),
             model,
-            exchange.surroundings,
+            _in_thread(exchange.surroundings),
             keep=_keep_nothing,
             summary_request=exchange.summary_request,
         )
@@ -215,6 +215,18 @@ async def _async_begun(
             shrinks += 1
             if not _is_too_long(error) or shrinks > _SHRINKS or not exchange.shrink(str(error)):
                 raise
+
+
+def _in_thread(surroundings: Surroundings) -> Surroundings:
+    """Return the surroundings with an embedder that does not hold up the event loop."""
+    embedder = surroundings.embedder
+    if embedder is None:
+        return surroundings
+
+    async def embed(texts: Sequence[str]) -> list[list[float]]:
+        return await run_sync(embedder.embed, texts)
+
+    return surroundings._replace(embed=embed)
 
 
 def _last(items: Items, first: Delta | Turn) -> Turn:

@@ -22,8 +22,8 @@ from sculptor.loop import (
 )
 from sculptor.loop.drive import local_answer
 from sculptor.store.protocol import RankedHit
-from sculptor.summaries import SummaryJob, format_jobs
-from sculptor.tools import NeedEmbeddings, NeedRanked, toolset
+from sculptor.summaries import Summary, SummaryJob, format_jobs
+from sculptor.tools import NeedEmbeddings, NeedRanked, NeedSummaries, Summaries, toolset
 
 from .scripted import (
     FILLER,
@@ -168,6 +168,54 @@ def test_needs_are_answered_from_the_surroundings() -> None:
     assert local_answer(NeedRanked((), "port", 5), around) == [hit]
     assert local_answer(NeedEmbeddings(("ab", "c")), around) == [[2.0], [1.0]]
     assert local_answer(NeedEmbeddings(("ab",)), surroundings()) is None
+
+
+def test_an_embedder_that_must_be_awaited_goes_before_the_other() -> None:
+    asked: list[Sequence[str]] = []
+
+    async def embed(texts: Sequence[str]) -> list[list[float]]:
+        asked.append(texts)
+        if len(asked) > 1:
+            raise UpstreamBroken("the line is down")
+        return [[float("port" in text), 1.0] for text in texts]
+
+    request = request_of(HISTORY)
+    context = context_of(request.messages)
+    search = call("search_context", queries=["port"], mode="semantic")
+    model = ScriptedModel(calls(search), calls(search), says("8080"))
+    turn = run_turn(context, request, toolset("full"), budget=Budget(), clock=lambda: 0.0)
+
+    async def main() -> None:
+        around = Surroundings(ranked=lambda need: [], embed=embed)
+        async for _ in drive(turn, model.awaiting, around, keep=keep, summary_request=summary):
+            pass
+
+    asyncio.run(main())
+    first, second = (orjson.loads(step.messages[1].text) for step in context.steps)
+    assert first["results"][0]["hits"][0]["message"] in (0, 2)
+    assert second["error"] == "NO_EMBEDDER"
+    assert len(asked) == 2
+
+
+class Down:
+    """An embedder and summarizer whose line is down."""
+
+    name = "down"
+
+    def embed(self, texts: Sequence[str]) -> list[list[float]]:
+        raise UpstreamBroken("the line is down")
+
+    def summarize(self, jobs: Sequence[SummaryJob]) -> list[Summary]:
+        raise UpstreamBroken("the line is down")
+
+
+def test_an_embedder_or_summarizer_that_fails_gives_nothing() -> None:
+    around = Surroundings(ranked=lambda need: [], embedder=Down(), summarizer=Down())
+    assert local_answer(NeedEmbeddings(("ab",)), around) is None
+    job = SummaryJob(fragment_id="f12345", text="x", focus="y", tokens=300)
+    assert local_answer(NeedSummaries((job,)), around) == Summaries({}, "none")
+    with pytest.raises(TypeError, match="nothing answers"):
+        local_answer(NeedSummaries((job,)), Surroundings(ranked=lambda need: []))
 
 
 def begin(request: Any) -> Any:

@@ -222,7 +222,7 @@ def test_a_summarizer_that_fails_is_told_to_the_model() -> None:
     context.apply(call("fragment_context", num_fragments=1))
     before = context.version
     told = answer(context.apply(call("summarize_fragment", fragment_ids=["all"], focus="x")))
-    assert "line is down" in told["message"]
+    assert told["error"] == "NOT_SUMMARIZED"
     assert context.version == before
 
 

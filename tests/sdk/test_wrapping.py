@@ -12,6 +12,7 @@ from openai.types.chat import ChatCompletion, ChatCompletionChunk
 from sculptor import wrap
 from sculptor.errors import SettingsError, UpstreamBroken
 from sculptor.loop import Budget
+from sculptor.sdk.embedding import ClientEmbedder
 from sculptor.tools import toolset
 
 from .stub import Body, Stub, call, said, serving, whole
@@ -535,6 +536,37 @@ def test_a_summary_that_fails_leaves_the_original() -> None:
     assert stub.bodies[-1]["messages"][0] == LONG[0]
 
 
+@pytest.mark.parametrize("model", ["embedder", "forgetful"])
+def test_search_by_meaning_asks_the_embedder(model: str) -> None:
+    search = call("search_context", queries=["the port"], mode="semantic")
+
+    async def main(embedder: ClientEmbedder) -> None:
+        client = awaiting(stub, embedder=embedder)
+        await client.chat.completions.create(model="gpt-4o", messages=LONG)
+        await client.close()
+
+    with serving(said(None, search), ANSWER, said(None, search), ANSWER) as stub:
+        embedder = ClientEmbedder(plain(stub), model)
+        blocking(stub, embedder=embedder).chat.completions.create(model="gpt-4o", messages=LONG)
+        asyncio.run(main(embedder))
+    results = [m for body in stub.bodies for m in body.get("messages", ()) if m["role"] == "tool"]
+    assert len(results) == 2
+    told = "hits" if model == "embedder" else "NO_EMBEDDER"
+    assert all(told in m["content"] for m in results)
+
+
+def test_an_embedder_says_what_went_wrong() -> None:
+    with serving(ANSWER) as stub:
+        client = plain(stub)
+        assert ClientEmbedder(client, "m").embed(["a port", "a ship"]) == [[1.0, 1.0], [0.0, 1.0]]
+        assert len(ClientEmbedder(client, "m").embed(["x"] * 300)) == 300
+        with pytest.raises(UpstreamBroken, match="no vector for each text"):
+            ClientEmbedder(client, "forgetful").embed(["a", "b"])
+    nowhere = client.with_options(base_url="http://127.0.0.1:9/v1")
+    with pytest.raises(UpstreamBroken, match="m cannot embed"):
+        ClientEmbedder(nowhere, "m").embed(["a"])
+
+
 def test_unknown_fields_of_the_request_arrive() -> None:
     with serving(ANSWER) as stub:
         blocking(stub).chat.completions.create(
@@ -547,6 +579,54 @@ def test_unknown_fields_of_the_request_arrive() -> None:
     assert stub.bodies[0]["top_k"] == 3
     assert stub.bodies[0]["temperature"] == 0.25
     assert stub.bodies[0]["response_format"] == {"type": "json_object"}
+
+
+def test_the_answering_model_writes_the_summaries_of_a_client_that_awaits() -> None:
+    def reply(body: Body) -> Any:
+        if "tools" not in body:
+            if len(stub.bodies) > 6:
+                return 500, {"error": {"message": "down"}}
+            text = body["messages"][-1]["content"]
+            name = next(word for word in text.split() if len(word) == 6 and word[0] == "f")
+            return said(f"=== {name} ===\nThe port is 8080.")
+        roles = [m["role"] for m in body["messages"]]
+        if roles.count("tool") == 0:
+            return said(None, call("fragment_context", num_fragments=1))
+        if roles.count("tool") == 1:
+            return said(None, call("summarize_fragment", fragment_ids=["all"], focus="ports"))
+        return ANSWER
+
+    async def main() -> None:
+        client = awaiting(stub)
+        for _ in range(2):
+            answer = await client.chat.completions.create(
+                model="gpt-4o", messages=LONG, max_tokens=50
+            )
+            assert answer.choices[0].message.content == "It is 8080."
+            shown.append(stub.bodies[-1]["messages"][0]["content"])
+        await client.close()
+
+    shown: list[str] = []
+    with serving(reply) as stub:
+        asyncio.run(main())
+    assert "The port is 8080." in shown[0]
+    assert shown[1] == LONG[0]["content"]
+    assert any("max_tokens" in body for body in stub.bodies if "tools" not in body)
+
+
+def test_a_stream_of_a_client_that_awaits_is_left_with_its_block() -> None:
+    async def main() -> None:
+        client = awaiting(stub)
+        stream = await client.chat.completions.create(model="gpt-4o", messages=LONG, stream=True)
+        async with stream:
+            chunk = await anext(stream)
+        assert chunk.choices[0].delta.role == "assistant"
+        with pytest.raises(StopAsyncIteration):
+            await anext(stream)
+        await client.close()
+
+    with serving(ANSWER) as stub:
+        asyncio.run(main())
 
 
 def test_messages_may_be_any_iterable_and_hold_the_clients_own_objects() -> None:
