@@ -143,11 +143,12 @@ class _CountCache:
         self._lock = threading.Lock()
 
     def get(self, key: tuple[str, bytes]) -> int | None:
-        with self._lock:
-            found = self._counts.get(key)
-            if found is not None:
-                self._counts.move_to_end(key)
-            return found
+        # Each of the two is atomic; what another thread drops between them was not known, then.
+        try:
+            self._counts.move_to_end(key)
+            return self._counts[key]
+        except KeyError:
+            return None
 
     def put(self, key: tuple[str, bytes], tokens: int) -> None:
         with self._lock:
