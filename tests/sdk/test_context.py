@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from types import MappingProxyType
 from typing import Any
 
 import orjson
@@ -61,6 +62,16 @@ def test_messages_come_in_every_form_a_program_holds_them() -> None:
         wire,
     )
     assert context.messages()[2] == {"role": "user", "content": "café", "x": 1.5}
+
+
+def test_mappings_and_iterables_of_any_kind_are_written_as_json() -> None:
+    parts = ({"type": "text", "text": word} for word in ("a", "b"))
+    context = Context()
+    context.extend([MappingProxyType({"role": "user", "content": parts}), "c"])
+    assert context.messages() == [
+        {"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]},
+        {"role": "user", "content": "c"},
+    ]
 
 
 def test_what_a_program_changes_afterwards_does_not_change_the_context() -> None:
