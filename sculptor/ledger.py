@@ -1,7 +1,7 @@
 """The ledger: a short table that shows the model its fragments and budget.
 
 It is an extra text part at the end of the view's last message, where the client's own user or tool
-message stands there; never stored, never hashed, and never in a view without fragments. Our own
+message stands there; never stored, never hashed, and never in a view that hides nothing. Our own
 tools' answers carry the same figures, so a view that ends in one needs none.
 """
 
@@ -20,6 +20,8 @@ def ledger_text(context: Context) -> str | None:
     if not fragments:
         return None
     hidden = sum(fragment.status != "visible" for fragment in fragments)
+    if not hidden:
+        return None
     rows = [
         f"{leaf.id} message {context.index_of(leaf.place)} {leaf.tokens} tokens {leaf.status}"
         + (f" pinned by {leaf.pinned_by}" if leaf.pinned_by else "")

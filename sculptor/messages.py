@@ -103,7 +103,7 @@ def parse_message(wire: bytes, value: Json = None, where: str = "message") -> Me
     if not isinstance(value, dict):
         raise InvalidMessage(f"{where} must be an object, not {type(value).__name__}.", where)
     role = value.get("role")
-    if role not in ROLES:
+    if not isinstance(role, str) or role not in ROLES:
         known = ", ".join(sorted(ROLES))
         raise InvalidMessage(f"{where}.role is {role!r}; it must be one of {known}.", where)
     calls = _tool_calls(value, where)
@@ -116,7 +116,7 @@ def parse_message(wire: bytes, value: Json = None, where: str = "message") -> Me
         link=None if role in INSTRUCTION_ROLES else _link(role, parts, value),
         parts=parts,
         call_ids=tuple(call["id"] for call in calls if isinstance(call.get("id"), str)),
-        result_for=value.get("tool_call_id") if role == "tool" else None,
+        result_for=_result_for(value, where) if role == "tool" else None,
     )
 
 
@@ -171,6 +171,13 @@ def _content_part(item: Json, index: int, kind: PartKind, where: str) -> Part:
     return Part(kind="other", text=str(item.get("refusal") or ""), path=path)
 
 
+def _result_for(value: Mapping[str, Json], where: str) -> str | None:
+    name = value.get("tool_call_id")
+    if name is not None and not isinstance(name, str):
+        raise InvalidMessage(f"{where}.tool_call_id must be a string.", f"{where}.tool_call_id")
+    return name
+
+
 def _tool_calls(value: Mapping[str, Json], where: str) -> Sequence[dict[str, Json]]:
     calls = value.get("tool_calls")
     if calls is None:
@@ -186,7 +193,8 @@ def _tool_calls(value: Mapping[str, Json], where: str) -> Sequence[dict[str, Jso
 def _is_call(call: Json) -> bool:
     if not isinstance(call, dict) or not isinstance(call.get("id"), str):
         return False
-    body = call.get(call.get("type") or "function")
+    kind = call.get("type") or "function"
+    body = call.get(kind) if isinstance(kind, str) else None
     return isinstance(body, dict) and isinstance(body.get("name"), str)
 
 
@@ -231,13 +239,21 @@ def _link(role: str, parts: Sequence[Part], value: Mapping[str, Json]) -> Link:
 def _image_digest(value: Mapping[str, Json], part: Part) -> bytes:
     item = dict(value["content"][part.path[1]])
     item.pop("cache_control", None)
-    return digest(orjson.dumps(item, option=orjson.OPT_SORT_KEYS))
+    return digest(_sorted_json(item))
 
 
 def _call_digest(text: str) -> bytes:
     name, _, arguments = text.partition(" ")
     try:
-        parsed = orjson.dumps(orjson.loads(arguments), option=orjson.OPT_SORT_KEYS)
+        parsed = _sorted_json(orjson.loads(arguments))
     except orjson.JSONDecodeError:
         parsed = arguments.strip().encode()
     return digest(name.encode(), parsed)
+
+
+def _sorted_json(value: Json) -> bytes:
+    """Return a value's JSON with sorted keys; one nested too deep for that, as Python shows it."""
+    try:
+        return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+    except TypeError:
+        return repr(value).encode(errors="surrogatepass")

@@ -185,7 +185,8 @@ def operation_id(depth: int) -> OperationId:
 def depth_of(operation: str) -> int | None:
     """Return the depth an operation's name tells, or None where it is no such name."""
     digits = operation[1:]
-    return int(digits) if operation[:1] == "o" and digits.isdecimal() and len(digits) < 10 else None
+    is_name = operation[:1] == "o" and digits.isascii() and digits.isdecimal() and len(digits) < 10
+    return int(digits) if is_name and digits[0] != "0" else None
 
 
 def arguments_of(requests: Sequence[Request]) -> dict[str, Any]:

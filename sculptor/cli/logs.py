@@ -11,6 +11,11 @@ _ID_CHARS = 8
 _LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 
 
+_TRACEBACKS = structlog.processors.ExceptionRenderer(
+    structlog.tracebacks.ExceptionDictTransformer(show_locals=False, max_frames=20)
+)
+
+
 def configure_logs(level: str, *, for_good: bool = False) -> None:
     """Send the server's own log, and warnings of its libraries, to standard error.
 
@@ -25,9 +30,15 @@ def configure_logs(level: str, *, for_good: bool = False) -> None:
         ),
     ]
     shown: list[structlog.typing.Processor] = (
-        [_for_people, structlog.dev.ConsoleRenderer(pad_event_to=0)]
+        [
+            _for_people,
+            # Frame locals hold keys and conversations; they are never shown.
+            structlog.dev.ConsoleRenderer(
+                pad_event_to=0, exception_formatter=structlog.dev.plain_traceback
+            ),
+        ]
         if is_terminal
-        else [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer(_dump)]
+        else [_TRACEBACKS, structlog.processors.JSONRenderer(_dump)]
     )
     structlog.configure(
         processors=[*shared, *shown],

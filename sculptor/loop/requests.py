@@ -182,7 +182,8 @@ def model_request(
         if not stream:
             drops.add("stream_options")
     if stream and ask_usage and not request.include_usage:
-        options = dict(request.value.get("stream_options") or {}) | {"include_usage": True}
+        given = request.value.get("stream_options")
+        options = {**(given if isinstance(given, dict) else {}), "include_usage": True}
         edits["stream_options"] = orjson.dumps(options)
     return ModelRequest(
         body=_edited(request.body, places, edits, drops & places.keys()),
@@ -219,5 +220,6 @@ def _client_tool_wires(request: ClientRequest) -> tuple[bytes, ...]:
 def _tool_name(tool: Any) -> str:
     if not isinstance(tool, dict):
         return ""
-    body = tool.get(tool.get("type") or "function")
+    kind = tool.get("type") or "function"
+    body = tool.get(kind) if isinstance(kind, str) else None
     return str(body.get("name") or "") if isinstance(body, dict) else ""

@@ -293,7 +293,7 @@ def _finished(
 ) -> Turn:
     message = {key: item for key, item in completed.message.items() if key != "tool_calls"}
     text = "".join(progress.texts)
-    message["content"] = text if text else message.get("content") if not theirs else None
+    message["content"] = text or message.get("content") or (None if theirs else "")
     calls = [dict(call) | {"id": progress.name_of(call["id"])} for call in theirs]
     if calls:
         message["tool_calls"] = calls

@@ -271,8 +271,14 @@ class ChatCompletions:
         self, exchange: Exchange, live: LiveLane | None, plan: Plan
     ) -> AsyncGenerator[Delta | Turn, None]:
         async def keep(step: Any, usage: Usage | None) -> None:
-            if live is not None:
+            if live is None:
+                return
+            try:
                 await self._lanes.keep(live, step, usage)
+            except StoreError as error:
+                # The turn goes on without a record: the client's answer matters more.
+                log.warning("step.not_stored", session=live.session.id, error=str(error))
+                self._lanes.forget(live)
 
         surroundings = Surroundings(
             ranked=lambda need: self._ranked(exchange, need),

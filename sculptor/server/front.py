@@ -25,7 +25,7 @@ log = structlog.get_logger("sculptor")
 _SHORT_PATHS = ("/models", "/embeddings", "/completions")
 """Served without ``/v1`` too: many users leave it out of a base URL."""
 
-OPEN_PATHS = frozenset({"/", "/healthz", "/readyz", "/metrics"})
+OPEN_PATHS = frozenset({"/", "/healthz", "/readyz"})
 
 
 class Endpoint(Protocol):
@@ -100,6 +100,9 @@ class Front:
             return
         client = scope.get("client")
         caller = self._keys.identify(headers, client_host=client[0] if client else None)
+        if self._keys.is_empty:
+            # Without keys a page in the operator's browser could use the upstream's.
+            self._guard.check(headers)
         short = path.removeprefix("/v1") if path.startswith("/v1/") else path
         endpoint = self._hot.get((scope["method"], short))
         if endpoint is None and (path.startswith("/v1/") or short.startswith(_SHORT_PATHS)):

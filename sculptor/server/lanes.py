@@ -1,10 +1,10 @@
 """A lane while a request works on it: its context in memory, and what is written of it.
 
-A request's messages are on their way to the store a moment after it came, and written before
-anything made of them is; each step is written before the model sees its results, the answer before
-its last byte goes out. A lane's head moves by compare-and-swap; who loses the race goes on as a
-branch of its own. A lane whose request failed or was cancelled is forgotten in memory, so that what
-counts is always what was written.
+A request's messages are on their way to the store before anything else happens to them, and are
+written before anything made of them is; each step is written before the model sees its results, the
+answer before its last byte goes out. A lane's head moves by compare-and-swap; who loses the race
+goes on as a branch of its own. A lane whose request failed or was cancelled is forgotten in memory,
+so that what counts is always what was written.
 """
 
 import asyncio
@@ -47,8 +47,6 @@ from sculptor.tokens import TokenCounter
 
 _CACHED_LANES = 256
 _CACHED_BYTES = 64 * 1024 * 1024
-_OPENING_WAIT_S = 0.01
-"""Nobody waits for what a request brings, so it may share a commit with what comes within this."""
 
 
 class StoredLog:
@@ -79,8 +77,8 @@ class StoredLog:
 class LiveLane:
     """One lane at work. ``nodes`` are those of the present turn, by index in the client's list.
 
-    ``opening`` is what the request brought while it is not on its way to the store yet; its last
-    record moves the lane's head.
+    ``opening`` is what the request brought; its last record moves the lane's head, and where that
+    loses a race the rest is written again for a branch.
     """
 
     session: Session
@@ -122,7 +120,6 @@ class Lanes:
         self._protected_tokens = protected_tokens
         self._kept: OrderedDict[tuple[str, str, str], _Kept] = OrderedDict()
         self._kept_bytes = 0
-        self._opened: list[LiveLane] = []
 
     def open(
         self, tenant: TenantId, request: ClientRequest, headers: Mapping[str, str]
@@ -155,19 +152,18 @@ class Lanes:
             checkpoints=checkpoints,
         )
         self._load_steps(live)
-        self._begin_soon(live)
+        live.written = self.store.write(live.opening)
         return live
 
     async def settle(self, live: LiveLane) -> None:
         """Wait until what was opened is written; a lost race makes the lane a branch."""
-        self._begin(live)
         written, live.written = live.written, None
         if written is None:
             return
         try:
             await asyncio.wrap_future(written)
         except StaleHead:
-            await self._branch(live, [])
+            await self._branch(live, live.opening)
 
     async def keep(self, live: LiveLane, step: Step | None, usage: Usage | None) -> None:
         """Write what a step made: operations, hits, the step itself and its cost."""
@@ -194,10 +190,9 @@ class Lanes:
             depth=live.context.depth,
             time=self._clock(),
         )
-        opening = await self._opening_left(live)
+        await self.settle(live)
         asked, live.node = live.node, node
         records: list[Record] = [
-            *opening,
             StoredMessage(tenant=node.tenant, hash=message.hash, wire=wire),
             node,
         ]
@@ -251,14 +246,18 @@ class Lanes:
 
     def forget(self, live: LiveLane) -> None:
         """Drop a lane from memory; the next request reads what was written."""
-        found = self._kept.pop(_name(live), None)
-        if found is not None:
-            self._kept_bytes -= found.size_bytes
+        self._take(_name(live))
 
     def forget_session(self, tenant: TenantId, session: SessionId) -> None:
         """Drop all of a session from memory, because it was deleted."""
         for name in [name for name in self._kept if name[:2] == (tenant, session)]:
             self._kept_bytes -= self._kept.pop(name).size_bytes
+
+    def _take(self, name: tuple[str, str, str]) -> _Kept | None:
+        found = self._kept.pop(name, None)
+        if found is not None:
+            self._kept_bytes -= found.size_bytes
+        return found
 
     # Opening
 
@@ -331,7 +330,8 @@ class Lanes:
     def _context(
         self, placed: Placed, lane: Lane, request: ClientRequest
     ) -> tuple[Context, Checkpoints]:
-        kept = self._kept.get((lane.tenant, lane.session, lane.id))
+        # Taken out while it is used: another request of this lane gets a context of its own.
+        kept = self._take((lane.tenant, lane.session, lane.id))
         messages = request.messages
         if kept is not None and kept.version == lane.version:
             context = kept.context
@@ -339,7 +339,6 @@ class Lanes:
             if count <= len(messages) and all(
                 a is b or a.hash == b.hash for a, b in zip(context.messages, messages, strict=False)
             ):
-                self._kept.move_to_end((lane.tenant, lane.session, lane.id))
                 context.extend(messages[count:])
                 context.steps = []
                 return context, kept.checkpoints
@@ -372,12 +371,18 @@ class Lanes:
             clock=self._clock,
         )
 
+    def _is_answered(self, node: Node) -> bool:
+        children = self.store.children(node.tenant, node.session, node.id)
+        return any(child.answer for child in children)
+
     def _load_steps(self, live: LiveLane) -> None:
         """Bring back the step groups of the open turn, where it spans several requests."""
         placed, context = live.placed, live.context
         start = context.turn_start
         if placed is None or placed.node is None or placed.matched <= start:
             return
+        if placed.matched == len(context.messages) and self._is_answered(placed.node):
+            return  # the turn is over, and this is a new try at it
         index, node = placed.matched - 1, placed.node
         found: dict[int, NodeId] = {}
         while index >= start:
@@ -399,30 +404,6 @@ class Lanes:
 
     # Writing
 
-    def _begin_soon(self, live: LiveLane) -> None:
-        if not self._opened:
-            asyncio.get_running_loop().call_later(_OPENING_WAIT_S, self._begin_all)
-        self._opened.append(live)
-
-    def _begin_all(self) -> None:
-        opened, self._opened = self._opened, []
-        for live in opened:
-            self._begin(live)
-
-    def _begin(self, live: LiveLane) -> None:
-        """Begin to write what a request brought, unless that was done."""
-        if live.opening:
-            live.written, live.opening = self.store.write(live.opening), []
-
-    async def _opening_left(self, live: LiveLane) -> list[Record]:
-        """Return what is to be written together with the answer, its head's move left out."""
-        if not live.opening or live.placed is None:
-            await self.settle(live)
-            return []
-        *records, _ = live.opening
-        live.opening, live.expected = [], live.placed.expected
-        return records
-
     async def _write(
         self,
         live: LiveLane,
@@ -433,10 +414,10 @@ class Lanes:
     ) -> None:
         made = self._operations(live, operations_at or live.node)
         batch = [*records, *made]
-        if made or moves:
-            batch.append(self._head(live))
-        if not batch:
+        if not batch and not moves:
             return
+        # Also where no version changes: the write fails where the session was deleted meanwhile.
+        batch.append(self._head(live))
         try:
             await asyncio.wrap_future(self.store.write(batch))
         except StaleHead:
@@ -446,6 +427,8 @@ class Lanes:
     async def _branch(self, live: LiveLane, records: Sequence[Record]) -> None:
         """Go on as a lane of one's own: another request moved this one's head first."""
         self.forget(live)
+        if self.store.session(live.session.tenant, live.session.id) is None:
+            return  # deleted meanwhile: nothing of it is written again
         live.lane = replace(live.lane, id=LaneId(new_name()[:12]), agent="")
         kept = [record for record in records if not isinstance(record, MoveHead)]
         await asyncio.wrap_future(
@@ -481,7 +464,8 @@ class Lanes:
         kind: Literal["inserted", "mixed", "produced"],
         messages: Sequence[Message],
     ) -> StoredStep:
-        live.sequence += 1
+        # The time keeps the steps of two tries at one turn apart, and in order.
+        live.sequence = max(live.sequence + 1, int(self._clock() * 1e6))
         return StoredStep(
             tenant=live.session.tenant,
             session=live.session.id,

@@ -83,6 +83,7 @@ def uvicorn_config(settings: Settings, server: Server) -> uvicorn.Config:
         server.app,
         log_config=None,
         access_log=False,
+        proxy_headers=False,
         lifespan="on",
         backlog=_BACKLOG,
         timeout_keep_alive=_KEEP_ALIVE_S,

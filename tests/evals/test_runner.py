@@ -184,14 +184,14 @@ run_plan(plan, Endpoint(base_url=sys.argv[1]), Path(sys.argv[2]))
 
 @pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGINT])
 def test_a_killed_run_goes_on_where_it_was(tmp_path: Path, sent: signal.Signals) -> None:
-    reached = threading.Event()
+    reached, gone = threading.Event(), threading.Event()
     second = Counter[bool]()
 
     def answer(body: Any, headers: Any) -> Reply:
         second[headers["authorization"] == "Bearer second"] += 1
         if len(upstream.bodies) >= 15:
             reached.set()
-        time.sleep(0.01)
+            gone.wait(30)  # so that the child cannot finish before it is stopped
         return say("x")
 
     with MockUpstream(answer) as upstream:
@@ -200,6 +200,7 @@ def test_a_killed_run_goes_on_where_it_was(tmp_path: Path, sent: signal.Signals)
         assert reached.wait(60)
         child.send_signal(sent)
         child.communicate(timeout=30)
+        gone.set()
         assert child.returncode != 0
         finished = {record.index for record in iter_records(tmp_path)}
         assert 0 < len(finished) < 40

@@ -424,6 +424,15 @@ def test_search_finds_hidden_text_and_says_where_it_is() -> None:
     assert context.search("adjourned", role="tool") == ()
 
 
+def test_ranked_search_sees_what_was_added_since() -> None:
+    context = begun()
+    assert context.search("submarine", mode="ranked") == ()
+    context.append({"role": "assistant", "content": "The submarine dives."})
+    (hit,) = context.search("submarine", mode="ranked")
+    assert (hit.message, hit.role) == (4, "assistant")
+    assert context.search("submarine", mode="ranked") == (hit,)
+
+
 def test_hits_without_room_for_an_excerpt_bring_their_own_text() -> None:
     context = Context([{"role": "user", "content": "needle " + FILLER * 40} for _ in range(12)])
     hits = context.search("needle", max_results=50, context_size=1000)
