@@ -172,11 +172,13 @@ def test_concurrency_is_bounded_and_used(tmp_path: Path) -> None:
 
 
 SCRIPT = """
+import signal
 import sys
-from itertools import pairwise
 from pathlib import Path
 from sculptor.evals.runs.plan import Endpoint, make_plan
 from sculptor.evals.runs.runner import run_plan
+# A shell that runs the tests in the background leaves SIGINT ignored.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 plan = make_plan("needlebench-v2-atc", arms=["plain"], model="m", limit=40)
 run_plan(plan, Endpoint(base_url=sys.argv[1]), Path(sys.argv[2]))
 """

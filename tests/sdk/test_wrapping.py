@@ -363,6 +363,7 @@ def test_what_has_no_json_form_here_goes_out_as_it_was_made() -> None:
 def test_a_context_layer_that_breaks_lets_the_request_through(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
+    caplog.set_level("WARNING")
     with serving(ANSWER) as stub:
         client = blocking(stub)
         chat: Any = client.chat
