@@ -38,6 +38,7 @@ from sculptor.store.records import (
     SessionId,
     StoredHit,
     StoredMessage,
+    StoredOperation,
     StoredStep,
     TenantId,
     UsageRow,
@@ -421,8 +422,30 @@ class Lanes:
         try:
             await asyncio.wrap_future(self.store.write(batch))
         except StaleHead:
-            await self._branch(live, batch)
+            changed = any(isinstance(record, StoredOperation) for record in made)
+            if changed or not self._catch_up(live):
+                await self._branch(live, batch)
+            else:
+                again = [_at(live, record) for record in [*records, *made]]
+                await self._write(live, again, moves=moves)
         live.expected = live.lane.version
+
+    def _catch_up(self, live: LiveLane) -> bool:
+        """Take over what others did to this lane meanwhile; false where it is another by now."""
+        context, name = live.context, live.session
+        lane = self.store.lane(name.tenant, name.id, live.lane.id)
+        if lane is None or lane.depth <= context.depth:
+            return False
+        newer = self.store.operations(
+            name.tenant, name.id, lane.version, limit=lane.depth - context.depth
+        )[::-1]
+        if not newer or newer[0].parent != context.version:
+            return False
+        for operation in newer:
+            context.replay(operation)
+        context.unsaved = []
+        live.expected = lane.version
+        return True
 
     async def _branch(self, live: LiveLane, records: Sequence[Record]) -> None:
         """Go on as a lane of one's own: another request moved this one's head first."""
@@ -508,6 +531,13 @@ class Lanes:
             self._kept_bytes > _CACHED_BYTES and len(self._kept) > 1
         ):
             self._kept_bytes -= self._kept.popitem(last=False)[1].size_bytes
+
+
+def _at(live: LiveLane, record: Record) -> Record:
+    """Return a record with a node's version brought up to the lane's."""
+    if not isinstance(record, Node):
+        return record
+    return replace(record, version=live.context.version, depth=live.context.depth)
 
 
 def lane_of(store: Store, tenant: TenantId, session: SessionId, name: str | None) -> Lane | None:

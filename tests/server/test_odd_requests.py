@@ -150,3 +150,29 @@ def test_after_everything_is_restored_the_client_s_bytes_go_up(
     response = httpx.post(f"{proxy}/v1/chat/completions", content=body, timeout=30)
     assert response.status_code == 200
     assert last in upstream.seen[-1].body
+
+
+@pytest.mark.parametrize("searches", [0, 1])
+def test_what_a_person_does_during_an_answer_stays_in_force(
+    proxy: str, server: Server, upstream: StubUpstream, searches: int
+) -> None:
+    start = [user(LONG), {"role": "assistant", "content": "ok"}]
+
+    def meanwhile(body: dict[str, Any]) -> dict[str, Any]:
+        order = {"kind": "fold", "fragment_ids": ["all"]}
+        done = httpx.post(f"{proxy}/api/sessions/{name}/operations", json=order)
+        assert done.status_code == 200, done.text
+        return (SEARCH if searches else say("slow"))(body)
+
+    upstream.answers += [call(("fragment_context", {})), say("cut")]
+    first = ask(proxy, {"model": "m", "messages": [*start, user("cut it")]})
+    name = first.headers["x-session-id"]
+    upstream.answers += [meanwhile, *[say("slow")] * searches, say("end")]
+    history = [*start, user("cut it"), {"role": "assistant", "content": "cut"}, user("slowly")]
+    ask(proxy, {"model": "m", "messages": history})
+    history += [{"role": "assistant", "content": "slow"}, user("and now?")]
+    last = ask(proxy, {"model": "m", "messages": history})
+    assert last.headers["x-session-id"] == name
+    assert "folded" in upstream.seen[-1].value["messages"][0]["content"]
+    assert len(server.store.lanes(LOCAL, server.store.sessions(LOCAL)[0].session.id)) == 1
+    assert server.store.verify() == []
