@@ -7,6 +7,7 @@ same bytes every time), and for the last call of an exhausted turn the tool choi
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from threading import Lock
 from typing import Any, Literal
 
 import orjson
@@ -88,23 +89,29 @@ _MESSAGE_OVERHEAD_BYTES = 3_072
 class MessageCache:
     """Messages read before, by their bytes, up to about a size in memory; the oldest leave first.
 
-    They are looked up by the bytes themselves, which costs less than a digest of them.
+    They are looked up by the bytes themselves, which costs less than a digest of them. Long
+    requests are read in threads, so the books are kept under a lock; reading itself is not.
     """
 
     def __init__(self, limit_bytes: int = 32 * 1024 * 1024) -> None:
         self._limit, self._bytes = limit_bytes, 0
         self._messages: dict[bytes, Message] = {}
+        self._lock = Lock()
 
     def read(self, wire: bytes, value: Any, where: str) -> Message:
         """Return the message with these bytes, from the cache or read anew."""
-        found = self._messages.pop(wire, None)
-        if found is None:
-            found = parse_message(wire, value, where)
-            self._bytes += _size_bytes(found)
-        self._messages[found.wire] = found
-        while self._bytes > self._limit and len(self._messages) > 1:
-            self._bytes -= _size_bytes(self._messages.pop(next(iter(self._messages))))
-        return found
+        with self._lock:
+            found = self._messages.pop(wire, None)
+            if found is not None:
+                self._messages[found.wire] = found
+                return found
+        made = parse_message(wire, value, where)
+        with self._lock:
+            if self._messages.setdefault(made.wire, made) is made:
+                self._bytes += _size_bytes(made)
+            while self._bytes > self._limit and len(self._messages) > 1:
+                self._bytes -= _size_bytes(self._messages.pop(next(iter(self._messages))))
+        return made
 
 
 def _size_bytes(message: Message) -> int:

@@ -6,6 +6,7 @@ the loop answers it with our tools. If the context layer cannot work, the reques
 and ``x-context-status`` says so.
 """
 
+import asyncio
 import re
 import time
 from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
@@ -57,6 +58,7 @@ from sculptor.tools import NeedRanked, toolset
 log = structlog.get_logger("sculptor")
 
 Mode = Literal["off", "auto", "on"]
+_LONG_BODY_BYTES = 100_000
 _RESERVED_ANSWER_TOKENS = 1_024
 _UNKNOWN_TOKENIZER_RESERVE = 0.05
 _OVERFLOW_TRIES = 2
@@ -120,7 +122,7 @@ class ChatCompletions:
         """Answer one request; errors before the first byte leave as exceptions."""
         body = await read_body(receive, headers, limit_bytes=self._settings.body_limit_bytes)
         exchange = Exchange(
-            request=self._read(body),
+            request=await self._prepare(body),
             headers=headers,
             caller=caller,
             request_id=request_id,
@@ -168,6 +170,14 @@ class ChatCompletions:
                     raise
 
     # Reading
+
+    async def _prepare(self, body: bytes) -> ClientRequest:
+        """Read a body; a long one in a thread, with its tokens counted, so that others go on."""
+        if len(body) <= _LONG_BODY_BYTES:
+            return self._read(body)
+        request = await asyncio.to_thread(self._read, body)
+        await asyncio.to_thread(self._lanes.count, request)
+        return request
 
     def _read(self, body: bytes) -> ClientRequest:
         value = parse_body(body)

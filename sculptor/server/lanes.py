@@ -21,6 +21,7 @@ from sculptor.errors import OperationNotFound, StaleHead
 from sculptor.loop import ClientRequest, Turn
 from sculptor.messages import Message, extend_chain, parse_message
 from sculptor.operations import Operation, VersionId, operation_id
+from sculptor.rendering import render_message
 from sculptor.server.identity import Identity, Placed
 from sculptor.server.names import new_name
 from sculptor.store.checkpoints import Checkpoints
@@ -155,6 +156,12 @@ class Lanes:
         self._load_steps(live)
         live.written = self.store.write(live.opening)
         return live
+
+    def count(self, request: ClientRequest) -> None:
+        """Count a request's tokens, so that opening its lane finds them known."""
+        counter = self._counter_of(request.model)
+        for message in request.messages:
+            render_message(message, (), counter, escape=False)
 
     async def settle(self, live: LiveLane) -> None:
         """Wait until what was opened is written; a lost race makes the lane a branch."""
