@@ -108,6 +108,8 @@ async def drive(
                     answer = await _summaries(model, jobs, summary_request(jobs))
                 case NeedEmbeddings(texts=texts) if surroundings.embed is not None:
                     answer = await _vectors(surroundings.embed, texts)
+                case NeedRanked():
+                    answer = await _ranked(surroundings.ranked, effect)
                 case _:
                     answer = local_answer(effect, surroundings)
     finally:
@@ -216,6 +218,13 @@ async def _close(events: AsyncIterator[Event] | None) -> None:
     close = getattr(events, "aclose", None)
     if close is not None:
         await close()
+
+
+async def _ranked(ranker: Ranker, need: NeedRanked) -> Sequence[RankedHit]:
+    """Rank in a thread: the first search of a long context fills its index."""
+    from anyio import to_thread
+
+    return await to_thread.run_sync(ranker, need)
 
 
 async def _vectors(

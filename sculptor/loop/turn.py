@@ -7,7 +7,7 @@ the one it is given, and touches no network.
 """
 
 from collections.abc import Callable, Generator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import orjson
@@ -153,14 +153,39 @@ def run_turn(
         progress.is_gap_due = bool(progress.texts)
 
 
-def pass_through(request: ModelRequest, view_tokens: int = 0) -> Generator[Effect, Any, Turn]:
-    """Answer a request with one call of the model, its answer left as it is."""
+def pass_through(
+    request: ModelRequest, view_tokens: int = 0, *, withheld: frozenset[str] = frozenset()
+) -> Generator[Effect, Any, Turn]:
+    """Answer a request with one call of the model, its answer left as it is.
+
+    Calls of the tools named in ``withheld`` do not reach the client: they were defined for the
+    provider's cache alone, and nobody runs them.
+    """
     yield Call(request)
+    hidden: set[int] = set()
     while True:
         event: Delta | Completed = yield Next()
         if isinstance(event, Completed):
-            return turn_of(event, view_tokens)
+            return turn_of(_without(event, withheld), view_tokens)
+        if isinstance(event, ToolCallDelta):
+            if event.name in withheld:
+                hidden.add(event.index)
+            if event.index in hidden:
+                continue
         yield Emit(event)
+
+
+def _without(completed: Completed, names: frozenset[str]) -> Completed:
+    """Return an answer without the calls of these tools."""
+    own, theirs = _split(completed, names)
+    if not own:
+        return completed
+    message = {key: item for key, item in completed.message.items() if key != "tool_calls"}
+    if theirs:
+        message["tool_calls"] = theirs
+    else:
+        message["content"] = message.get("content") or ""
+    return replace(completed, message=message, finish_reason=_reason(completed, bool(theirs)))
 
 
 def turn_of(answer: Completed, view_tokens: int = 0) -> Turn:

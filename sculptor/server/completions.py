@@ -230,7 +230,8 @@ class ChatCompletions:
         call = self._view_request(live, request, defined=offered and request.forwards_choice)
         status = f"tools-off; reason={reason}" if offered and reason else "passthrough"
         several = request.asks_several and isinstance(exchange.model, HttpModel)
-        turn = pass_through(call, live.context.tokens)
+        withheld = self._toolset.names if offered and request.forwards_choice else frozenset()
+        turn = pass_through(call, live.context.tokens, withheld=withheld)
         return Plan(turn=turn, status=status, choices=call if several else None)
 
     def _plain(self, exchange: Exchange, status: str, tokens: int) -> Plan:

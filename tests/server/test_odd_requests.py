@@ -176,3 +176,23 @@ def test_what_a_person_does_during_an_answer_stays_in_force(
     assert "folded" in upstream.seen[-1].value["messages"][0]["content"]
     assert len(server.store.lanes(LOCAL, server.store.sessions(LOCAL)[0].session.id)) == 1
     assert server.store.verify() == []
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_calls_of_our_tools_never_reach_a_client(
+    proxy: str, upstream: StubUpstream, stream: bool
+) -> None:
+    weather = {"type": "function", "function": {"name": "weather", "parameters": {}}}
+    forced = {"type": "function", "function": {"name": "weather"}}
+    upstream.answers.append(
+        call(("fold_fragment", {"keep_last": 1}), ("weather", {"city": "Oslo"}))
+    )
+    body = {"model": "m", "messages": [user(LONG)], "tools": [weather], "tool_choice": forced}
+    both = ask(proxy, {**body, "stream": stream})
+    assert both.status_code == 200
+    assert "weather" in both.text
+    assert "fold_fragment" not in both.text
+    upstream.answers.append(call(("fold_fragment", {"keep_last": 1})))
+    none = ask(proxy, {**body, "tool_choice": "none", "stream": stream})
+    assert "fold_fragment" not in none.text
+    assert '"finish_reason":"stop"' in none.text
