@@ -26,6 +26,7 @@ from sculptor.server.docs_page import OPENAI_PATHS, render_page
 from sculptor.server.envelope import ApiError, ErrorFormatter
 from sculptor.server.expiry import keep_expiring
 from sculptor.server.front import Endpoint, Front
+from sculptor.server.health import StoreHealth
 from sculptor.server.identity import Identity
 from sculptor.server.lanes import Lanes
 from sculptor.server.limits import Admission, AdmissionSettings
@@ -66,6 +67,7 @@ class Server:
             )
         )
         self.metrics = Metrics()
+        self.health = StoreHealth(self.store)
         self.lanes = Lanes(
             self.store,
             Identity(self.store, server_secret(settings)),
@@ -90,7 +92,7 @@ class Server:
         keys = {secret.get_secret_value(): name for name, secret in settings.keys.items()}
         known = [*keys, *([settings.upstream_key] if settings.upstream_key else [])]
         formatter = ErrorFormatter(secrets=known)
-        chat = ChatCompletions(settings, self.lanes, self.backend, formatter)
+        chat = ChatCompletions(settings, self.lanes, self.backend, formatter, self.health)
         hot: dict[tuple[str, str], Endpoint] = {("POST", "/chat/completions"): chat}
         return Front(
             hot=hot,
@@ -101,6 +103,7 @@ class Server:
             admission=self.admission,
             formatter=formatter,
             metrics=self.metrics,
+            health=self.health,
         )
 
     def _relay(self, scope: Scope) -> Endpoint:
@@ -150,10 +153,12 @@ class Server:
 
         @app.get("/readyz", tags=["health"])
         def readyz() -> JSONResponse:
-            """Tell whether requests are taken; 503 while the server drains."""
-            draining = self.admission.is_draining
-            status = "draining" if draining else "ready"
-            return JSONResponse({"status": status}, status_code=503 if draining else 200)
+            """Tell whether requests are taken; 503 while the server drains or cannot store."""
+            if self.admission.is_draining:
+                return JSONResponse({"status": "draining"}, status_code=503)
+            if reason := self.health.check():
+                return JSONResponse({"status": "unready", "reason": reason}, status_code=503)
+            return JSONResponse({"status": "ready"})
 
         @app.get("/metrics", tags=["health"])
         def metrics() -> Response:

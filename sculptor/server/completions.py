@@ -47,6 +47,7 @@ from sculptor.server.embedding import UpstreamEmbedder
 from sculptor.server.envelope import ApiError, ErrorFormatter
 from sculptor.server.event_stream import EventStream, StreamSettings
 from sculptor.server.headers import RawHeaders
+from sculptor.server.health import StoreHealth
 from sculptor.server.lanes import Lanes, LiveLane
 from sculptor.server.limits import Place
 from sculptor.server.names import new_name
@@ -96,9 +97,14 @@ class ChatCompletions:
     """The endpoint."""
 
     def __init__(
-        self, settings: Settings, lanes: Lanes, backend: Backend, formatter: ErrorFormatter
+        self,
+        settings: Settings,
+        lanes: Lanes,
+        backend: Backend,
+        formatter: ErrorFormatter,
+        health: StoreHealth,
     ) -> None:
-        self._settings, self._lanes = settings, lanes
+        self._settings, self._lanes, self._health = settings, lanes, health
         self._backend, self._formatter = backend, formatter
         self._toolset = toolset(settings.toolset)
         self._messages = MessageCache()
@@ -134,7 +140,7 @@ class ChatCompletions:
         )
         async with ClientWatch(receive) as watch:
             place.on_evict = watch.abort
-            live, trouble = self._open(exchange)
+            live, trouble = await self._open(exchange)
             try:
                 await self._answer(exchange, live, trouble, send, watch)
             except BaseException:
@@ -189,12 +195,17 @@ class ChatCompletions:
             request = read_request(mended.body, self._messages)
         return request
 
-    def _open(self, exchange: Exchange) -> tuple[LiveLane | None, str]:
+    async def _open(self, exchange: Exchange) -> tuple[LiveLane | None, str]:
         """Return the request's lane, or why the context layer cannot work."""
         try:
             tenant = TenantId(exchange.caller.tenant)
-            return self._lanes.open(tenant, exchange.request, exchange.headers), ""
+            live = self._lanes.open(tenant, exchange.request, exchange.headers)
+            if self._settings.strict or self._health.trouble:
+                await self._lanes.settle(live)
+                self._health.worked()
+            return live, ""
         except (StoreError, OSError) as error:
+            self._health.failed(error)
             log.warning("context.bypassed", request_id=exchange.request_id, error=str(error))
             if self._settings.strict:
                 raise ApiError(
@@ -282,14 +293,13 @@ class ChatCompletions:
         self, exchange: Exchange, live: LiveLane | None, plan: Plan
     ) -> AsyncGenerator[Delta | Turn, None]:
         async def keep(step: Any, usage: Usage | None) -> None:
-            if live is None:
+            if live is None or live.is_lost:
                 return
             try:
                 await self._lanes.keep(live, step, usage)
             except StoreError as error:
                 # The turn goes on without a record: the client's answer matters more.
-                log.warning("step.not_stored", session=live.session.id, error=str(error))
-                self._lanes.forget(live)
+                self._lose(live, "step.not_stored", error)
 
         surroundings = Surroundings(
             ranked=lambda need: self._ranked(exchange, need),
@@ -369,12 +379,13 @@ class ChatCompletions:
         model, call = exchange.model, plan.choices
         assert isinstance(model, HttpModel)
         assert call is not None
-        headers = _own_headers(exchange, live, plan)
         if not exchange.request.stream:
             body, answers = await read_whole(model, call)
             await self._record(live, turn_of(answers[0]))
-            await _send_json(send, body, [*model.headers, *headers])
+            headers = [*model.headers, *_own_headers(exchange, live, plan)]
+            await _send_json(send, body, headers)
             return
+        headers = _own_headers(exchange, live, plan)
         stream = EventStream(
             send, headers=headers, abort=watch.abort, settings=self._stream_settings
         )
@@ -423,7 +434,8 @@ class ChatCompletions:
                 async with aclosing(self._drive(exchange, live, plan)) as items:
                     async for item in items:
                         if not out.is_begun:
-                            headers.extend(exchange.model.headers)
+                            own = _own_headers(exchange, live, plan)
+                            headers[:] = [*own, *exchange.model.headers]
                         if isinstance(item, Turn):
                             await self._end_stream(live, plan, writer, out, item)
                         else:
@@ -448,14 +460,20 @@ class ChatCompletions:
     async def _record(self, live: LiveLane | None, turn: Turn) -> bytes:
         """Write the answer and return its message as the client sees it."""
         wire = orjson.dumps(turn.answer.message)
-        if live is None:
+        if live is None or live.is_lost:
             return wire
         try:
             await self._lanes.answer(live, turn, wire)
         except StoreError as error:
-            log.warning("answer.not_stored", session=live.session.id, error=str(error))
-            self._lanes.forget(live)
+            self._lose(live, "answer.not_stored", error)
         return wire
+
+    def _lose(self, live: LiveLane, what: str, error: StoreError) -> None:
+        """Write no more of a request: what came after would stand on what is missing."""
+        log.warning(what, session=live.session.id, error=str(error))
+        self._health.failed(error)
+        self._lanes.forget(live)
+        live.is_lost = True
 
     def _usage(self, live: LiveLane | None, turn: Turn) -> Usage | None:
         """Return what the client is told: prompt of the last call, completion of all."""
@@ -492,6 +510,7 @@ class ChatCompletions:
                 "lane": live.lane.id,
                 "version": live.context.version,
                 "operations": live.context.depth,
+                "stored": live.is_stored,
                 "steps": turn.steps,
                 "view_tokens": live.context.tokens,
                 "original_tokens": live.context.total_tokens,
@@ -515,9 +534,10 @@ def _answer_id() -> str:
 
 
 def _own_headers(exchange: Exchange, live: LiveLane | None, plan: Plan) -> RawHeaders:
+    lost = "" if live is None or live.is_stored else "; not-stored"
     headers: RawHeaders = [
         (b"x-request-id", exchange.request_id.encode()),
-        (b"x-context-status", plan.status.encode()),
+        (b"x-context-status", f"{plan.status}{lost}".encode()),
     ]
     if live is not None:
         headers.append((b"x-session-id", live.session.id.encode()))

@@ -19,7 +19,8 @@ from sculptor.errors import (
     OperationNotFound,
     SculptorError,
     StaleHead,
-    StoreLocked,
+    StoreCorrupt,
+    StoreError,
     ToolError,
     UpstreamError,
     UpstreamStatus,
@@ -168,8 +169,10 @@ def describe(error: BaseException) -> ApiError:
             return ApiError(400, error.message, code=error.code.lower())
         case StaleHead():
             return ApiError(409, str(error), code="session_busy", retry_after_s=1)
-        case StoreLocked():
-            return ApiError(503, str(error), code="store_unavailable")
+        case StoreCorrupt():
+            return ApiError(500, str(error), code="store_damaged")
+        case StoreError():
+            return ApiError(503, str(error), code="store_unavailable", retry_after_s=30)
         case HTTPException():
             return _describe_http(error)
     return ApiError(500, "The server failed to handle this request.", code="internal_error")

@@ -80,7 +80,8 @@ class LiveLane:
     """One lane at work. ``nodes`` are those of the present turn, by index in the client's list.
 
     ``opening`` is what the request brought; its last record moves the lane's head, and where that
-    loses a race the rest is written again for a branch.
+    loses a race the rest is written again for a branch. ``is_lost``: a write failed, and nothing
+    more of it is written, for what came after would stand on what is missing.
     """
 
     session: Session
@@ -94,6 +95,15 @@ class LiveLane:
     written: "Future[None] | None" = None
     sequence: int = 0
     checkpoints: Checkpoints = field(default_factory=Checkpoints)
+    is_lost: bool = False
+
+    @property
+    def is_stored(self) -> bool:
+        """Whether every write of it went well, as far as is known by now."""
+        if self.is_lost or self.written is None or not self.written.done():
+            return not self.is_lost
+        error = self.written.exception()
+        return error is None or isinstance(error, StaleHead)
 
 
 class _Kept(NamedTuple):
