@@ -27,8 +27,7 @@ from sculptor.loop import (
     ModelRequest,
     Surroundings,
     Turn,
-    check_pairs,
-    check_shape,
+    check_request,
     drive,
     fold_to_fit,
     model_request,
@@ -186,14 +185,7 @@ class ChatCompletions:
         return request
 
     def _read(self, body: bytes) -> ClientRequest:
-        value = parse_body(body)
-        request = read_request(body, self._messages, value)
-        check_shape(request.messages)
-        paired = check_pairs(request.messages)
-        if any(a is not b for a, b in zip(paired, request.messages, strict=True)):
-            mended = model_request(request, [message.wire for message in paired])
-            request = read_request(mended.body, self._messages)
-        return request
+        return check_request(read_request(body, self._messages, parse_body(body)))
 
     async def _open(self, exchange: Exchange) -> tuple[LiveLane | None, str]:
         """Return the request's lane, or why the context layer cannot work."""
