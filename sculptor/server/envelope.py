@@ -170,7 +170,8 @@ def describe(error: BaseException) -> ApiError:
         case StaleHead():
             return ApiError(409, str(error), code="session_busy", retry_after_s=1)
         case StoreCorrupt():
-            return ApiError(500, str(error), code="store_damaged")
+            damaged = "What is stored of this is damaged; the server's log says where."
+            return ApiError(500, damaged, code="store_damaged")
         case StoreError():
             return ApiError(503, str(error), code="store_unavailable", retry_after_s=30)
         case HTTPException():
