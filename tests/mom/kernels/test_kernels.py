@@ -7,7 +7,8 @@ from sculptor.mom.ops import chunk as plain_delta
 from sculptor.mom.ops import conv as plain_conv
 from sculptor.mom.ops import grouped as plain_grouped
 from sculptor.mom.ops import mix as plain_mix
-from sculptor.mom.ops.kernels import conv, delta, grouped, mix, routing, step
+from sculptor.mom.ops.heads import make_heads
+from sculptor.mom.ops.kernels import conv, delta, grouped, heads, mix, routing, step
 from sculptor.mom.ops.naive import naive_step
 from sculptor.mom.ops.routing import plan_rows
 from tests.mom.helpers import offsets, relative
@@ -131,6 +132,30 @@ def test_grouped_linear(inner: int, columns: int) -> None:
     _close(got[:2], want[:2])
     _close([got[2][:4], got[2][5]], [want[2][:4], want[2][5]])
     assert got[2][4].abs().max() == 0  # memory 4 got no row, so its weights get no gradient
+
+
+@pytest.mark.parametrize("convolves", [True, False])
+@pytest.mark.parametrize(("key_dim", "value_dim"), [(16, 32), (128, 16)])
+def test_make_heads(convolves: bool, key_dim: int, value_dim: int) -> None:
+    """Rows cut from wider ones, empty buckets, buckets shorter than the convolution, tails."""
+    lengths, size, slots = [70, 2, 0], 2, 3
+    index = torch.stack([torch.randperm(4)[:2] for _ in range(72)])
+    plan = plan_rows(index, cu_seqlens=offsets(lengths), memories=4, shared=True)
+    widths = [size * key_dim, size * key_dim, size * value_dim]
+    buckets = plan.cu_rows.numel() - 1
+    rows = torch.randn(72 * slots, sum(widths[1:]) + 8, requires_grad=True)
+    tokens = torch.randn(72, widths[0], requires_grad=True)
+    convs = [torch.randn(w, 4, requires_grad=True) for w in widths] if convolves else []
+    tails = [torch.randn(buckets, 3, len(w), requires_grad=True) for w in convs]
+    results = []
+    for make in (make_heads, heads.make_heads):
+        made = make(
+            rows, tokens=tokens, plan=plan, convs=convs, tails=tails,
+            heads=size, key_dim=key_dim, value_dim=value_dim,
+        )  # fmt: skip
+        outputs = [made.q, made.k, made.v, made.rest, *made.tails]
+        results.append(_gradients(outputs, [rows, tokens, *convs, *tails]))
+    _close(results[1], results[0])
 
 
 @pytest.mark.parametrize("gate", ["swish", "sigmoid"])
