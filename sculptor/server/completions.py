@@ -39,7 +39,7 @@ from sculptor.loop import (
 from sculptor.loop.turn import Effect
 from sculptor.server.auth import Caller
 from sculptor.server.backends import Backend, BoundModel, HttpModel
-from sculptor.server.bodies import parse_body, read_body
+from sculptor.server.bodies import parse_body, parse_loosely, read_body
 from sculptor.server.cancellation import ClientWatch
 from sculptor.server.choices import read_whole, relay_stream
 from sculptor.server.embedding import UpstreamEmbedder
@@ -59,6 +59,7 @@ log = structlog.get_logger("sculptor")
 
 Mode = Literal["off", "auto", "on"]
 _LONG_BODY_BYTES = 100_000
+_TOLD_LOOSELY = ("model", "stream", "stream_options", "n")
 _RESERVED_ANSWER_TOKENS = 1_024
 _UNKNOWN_TOKENIZER_RESERVE = 0.05
 _OVERFLOW_TRIES = 2
@@ -185,10 +186,21 @@ class ChatCompletions:
         return request
 
     def _read(self, body: bytes) -> ClientRequest:
-        return check_request(read_request(body, self._messages, parse_body(body)))
+        try:
+            value = parse_body(body)
+        except ApiError:
+            # Without messages: what we cannot read passes as it came, for the upstream to judge.
+            loose = parse_loosely(body)
+            if loose is None or self._settings.strict or self._backend.upstream is None:
+                raise
+            told = {name: loose[name] for name in _TOLD_LOOSELY if name in loose}
+            return ClientRequest(body=body, value=told, messages=(), places={})
+        return check_request(read_request(body, self._messages, value))
 
     async def _open(self, exchange: Exchange) -> tuple[LiveLane | None, str]:
         """Return the request's lane, or why the context layer cannot work."""
+        if not exchange.request.messages:
+            return None, "json"
         try:
             tenant = TenantId(exchange.caller.tenant)
             live = self._lanes.open(tenant, exchange.request, exchange.headers)
