@@ -33,6 +33,7 @@ from sculptor.store.records import (
     Session,
     SessionId,
     TenantId,
+    last_sent,
 )
 
 LOOKED_UP_LINKS = 64
@@ -288,8 +289,9 @@ class Identity:
         return replace(fresh, is_new=False)
 
     def _keys(self, tenant: TenantId, path: Sequence[Node]) -> list[MessageKey]:
-        wires = self._store.wires(tenant, [node.message for node in path])
-        return [parse_message(wires[node.message]).key for node in path if node.message in wires]
+        sent = last_sent(path)
+        wires = self._store.wires(tenant, sent)
+        return [parse_message(wires[name]).key for name in sent if name in wires]
 
     def _fresh(
         self,

@@ -10,24 +10,25 @@ so that what counts is always what was written.
 import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Literal, NamedTuple
 
 from sculptor.chat import Usage
 from sculptor.context import PROTECTED_TOKENS, Context, Hit, Log, Step
-from sculptor.errors import OperationNotFound, StaleHead
+from sculptor.errors import OperationNotFound, StaleHead, StoreCorrupt
 from sculptor.loop import ClientRequest, Turn
-from sculptor.messages import Message, extend_chain, parse_message
+from sculptor.messages import Message, MessageHash, extend_chain, parse_message
 from sculptor.operations import Operation, VersionId, operation_id
 from sculptor.rendering import render_message
+from sculptor.server.arrivals import Arrival, read_arrival
 from sculptor.server.identity import Identity, Placed
 from sculptor.server.names import new_name
 from sculptor.store.checkpoints import Checkpoints
 from sculptor.store.protocol import Store
 from sculptor.store.records import (
-    ROOT,
     CallId,
     Lane,
     LaneId,
@@ -43,6 +44,7 @@ from sculptor.store.records import (
     StoredStep,
     TenantId,
     UsageRow,
+    last_sent,
     node_id,
 )
 from sculptor.tokens import TokenCounter
@@ -81,7 +83,8 @@ class LiveLane:
 
     ``opening`` is what the request brought; its last record moves the lane's head, and where that
     loses a race the rest is written again for a branch. ``is_lost``: a write failed, and nothing
-    more of it is written, for what came after would stand on what is missing.
+    more of it is written, for what came after would stand on what is missing. ``height``: how many
+    nodes the path to ``node`` holds.
     """
 
     session: Session
@@ -95,6 +98,7 @@ class LiveLane:
     written: "Future[None] | None" = None
     sequence: int = 0
     checkpoints: Checkpoints = field(default_factory=Checkpoints)
+    height: int = 0
     is_lost: bool = False
 
     @property
@@ -111,6 +115,8 @@ class _Kept(NamedTuple):
     context: Context
     checkpoints: Checkpoints
     size_bytes: int
+    node: NodeId
+    height: int
 
 
 class Lanes:
@@ -144,13 +150,12 @@ class Lanes:
         placed = self._identity.place(
             tenant, request.messages, headers=headers, body=request.value, now=now
         )
-        new, instructions = self._new_nodes(placed, request.messages, now)
-        node = new[-1][1] if new else placed.node
-        if node is None:
-            node = self._instruction_node(placed, request.messages, now)
-            new = [(len(request.messages) - 1, node)]
+        known = partial(self._known, placed.lane)
+        brought = read_arrival(placed, request.messages, known, now)
+        node = brought.nodes[-1][1] if brought.nodes else placed.node
+        assert node is not None
         lane = replace(placed.lane, node=node.id)
-        records = self._opening(placed, request.messages, new, instructions, lane)
+        records = self._opening(placed, request.messages, brought, lane)
         context, checkpoints = self._context(placed, lane, request)
         live = LiveLane(
             session=placed.session,
@@ -158,10 +163,11 @@ class Lanes:
             expected=lane.version,
             context=context,
             node=node,
-            nodes={index: each.id for index, each in new},
+            nodes={index: each.id for index, each in brought.nodes},
             placed=placed,
             opening=records,
             checkpoints=checkpoints,
+            height=brought.height,
         )
         self._load_steps(live)
         live.written = self.store.write(live.opening)
@@ -210,6 +216,7 @@ class Lanes:
         )
         await self.settle(live)
         asked, live.node = live.node, node
+        live.height += 1
         records: list[Record] = [
             StoredMessage(tenant=node.tenant, hash=message.hash, wire=wire),
             node,
@@ -232,13 +239,14 @@ class Lanes:
     def resume(self, tenant: TenantId, session: Session, lane: Lane) -> LiveLane:
         """Return a lane as its head stands, for people who look at it or change it."""
         path = self.store.path(tenant, session.id, lane.node)
-        wires = self.store.wires(tenant, [node.message for node in path])
-        messages = [parse_message(wires[node.message]) for node in path]
+        sent = last_sent(path)
         asked = next((node for node in reversed(path) if not node.answer), path[-1])
-        for index, name in sorted(asked.instructions):
-            found = self.store.wires(tenant, [name]).get(name)
-            if found is not None:
-                messages.insert(min(index, len(messages)), parse_message(found))
+        instructions = dict(asked.instructions)
+        wires = self.store.wires(tenant, [*sent, *instructions.values()])
+        messages = [parse_message(wires[name]) for name in sent]
+        for index, name in sorted(instructions.items()):
+            if name in wires:
+                messages.insert(min(index, len(messages)), parse_message(wires[name]))
         context = self._new_context(session, lane, "")
         context.extend(messages)
         for hit in self.store.hits(tenant, session.id):
@@ -279,69 +287,37 @@ class Lanes:
 
     # Opening
 
-    def _new_nodes(
-        self, placed: Placed, messages: Sequence[Message], now: float
-    ) -> tuple[list[tuple[int, Node]], tuple[tuple[int, Any], ...]]:
-        instructions = tuple((i, m.hash) for i, m in enumerate(messages) if m.link is None)
-        parent = placed.node.id if placed.node else ROOT
-        covers = placed.node.covers if placed.node else False
-        new: list[tuple[int, Node]] = []
-        for index in range(placed.matched, len(messages)):
-            message = messages[index]
-            if message.link is None:
-                continue
-            node = Node(
-                tenant=placed.session.tenant,
-                session=placed.session.id,
-                id=node_id(parent, message.hash),
-                parent=parent,
-                chain=placed.chains[index],
-                message=message.hash,
-                index=index,
-                covers=covers,
-                version=placed.lane.version,
-                depth=placed.lane.depth,
-                time=now,
-            )
-            new.append((index, node))
-            parent = node.id
-        if new:
-            index, last = new[-1]
-            new[-1] = (index, replace(last, instructions=instructions))
-        return new, instructions
+    def _known(self, lane: Lane, node: Node, count: int) -> tuple[int, list[MessageHash]]:
+        """Return the height of a path and in which bytes its last ``count`` messages came last.
 
-    def _instruction_node(self, placed: Placed, messages: Sequence[Message], now: float) -> Node:
-        """Return a node for a list of system messages alone."""
-        last = messages[-1]
-        return Node(
-            tenant=placed.session.tenant,
-            session=placed.session.id,
-            id=node_id(NodeId(ROOT), last.hash),
-            parent=NodeId(ROOT),
-            chain=placed.chains[-1],
-            message=last.hash,
-            index=len(messages) - 1,
-            instructions=tuple((i, m.hash) for i, m in enumerate(messages[:-1])),
-            time=now,
-        )
+        The lane's context in memory knows it where it ends at this node; else the path is read.
+        """
+        kept = self._kept.get((lane.tenant, lane.session, lane.id))
+        if kept is not None and kept.node == node.id and not node.respelled:
+            known = [m.hash for m in kept.context.messages if m.link is not None]
+            if len(known) == count - 1:
+                return kept.height, [*known, node.message]
+        path = self.store.path(node.tenant, node.session, node.id)
+        if len(path) < count:
+            raise StoreCorrupt(f"the path to node {node.id.hex()} is broken")
+        return len(path), last_sent(path)[len(path) - count :]
 
     def _opening(
         self,
         placed: Placed,
         messages: Sequence[Message],
-        new: Sequence[tuple[int, Node]],
-        instructions: Iterable[tuple[int, Any]],
+        brought: Arrival,
         lane: Lane,
     ) -> list[Record]:
         session = replace(placed.session, used=lane.used)
         tenant = session.tenant
-        indexes = [*(index for index, _ in new), *(index for index, _ in instructions)]
         records: list[Record] = [session]
         records += [
             StoredMessage(tenant=tenant, hash=messages[i].hash, wire=messages[i].wire)
-            for i in indexes
+            for i in brought.indexes
         ]
-        records += [node for _, node in new]
+        records += [node for _, node in brought.nodes]
+        records += [brought.again] if brought.again else []
         records.append(MoveHead(lane=lane, expected=placed.expected))
         return records
 
@@ -542,7 +518,9 @@ class Lanes:
         self.forget(live)
         size = sum(len(message.wire) for message in live.context.messages)
         live.context.steps = []
-        self._kept[_name(live)] = _Kept(live.lane.version, live.context, live.checkpoints, size)
+        self._kept[_name(live)] = _Kept(
+            live.lane.version, live.context, live.checkpoints, size, live.node.id, live.height
+        )
         self._kept_bytes += size
         while len(self._kept) > _CACHED_LANES or (
             self._kept_bytes > _CACHED_BYTES and len(self._kept) > 1

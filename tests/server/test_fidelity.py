@@ -1,5 +1,6 @@
 """What a client sends is stored as it came, and goes on with no byte changed but what must be."""
 
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from sculptor.server.settings import Settings
 from sculptor.spans import elements, locate
 from sculptor.store import SqliteStore
 from sculptor.store.records import LOCAL
-from tests.server.stub_upstream import StubUpstream, say
+from tests.server.stub_upstream import StubUpstream, call, say
 
 NUMBERS = rb'"n":18446744073709551617, "x" : 1.50e0'
 USER = b'{"role":"user" ,"content":"caf\\u00e9?", %b}' % NUMBERS
@@ -102,3 +103,99 @@ def test_an_answer_with_empty_arguments_comes_back_as_itself(
     second = httpx.post(f"{proxy}/v1/chat/completions", content=body)
     assert second.headers["x-session-id"] == first.headers["x-session-id"]
     assert orjson.loads(sent_up(upstream)[1])["tool_calls"][0]["function"]["arguments"] == "{}"
+
+
+ASKED = b'{"role":"user","content":"Name it. ", "x":1.50}'
+MORE = b'{"role":"user","content":"And?"}'
+FIRST_FORMS = (
+    ASKED,
+    b'{"role":"user", "content":"Name it."}',
+    b'{"role":"user","content":"Name it. ","name":"ann","n":18446744073709551617}',
+)
+ANSWER_FORMS = (
+    b'{"content" : "pi\\u00b2", "role":"assistant"}',
+    b'{"role":"assistant","content":"pi\\u00b2 ","reasoning_content":"hm"}',
+    b'{"role":"assistant","content":[{"type":"text","text":"pi\\u00b2"}],"annotations":[]}',
+)
+
+
+def exported(proxy: str, session: str, lane: int = 0) -> list[bytes]:
+    """Return the bytes of a lane's messages as the export shows them, the lane used last first."""
+    body = httpx.get(f"{proxy}/api/sessions/{session}/export").content
+    spans = elements(body, locate(body, ("lanes", lane, "messages")).start)
+    return [body[span.start : span.end] for span in spans]
+
+
+def held(settings: Settings) -> set[bytes]:
+    """Return all messages that the store's file holds."""
+    with sqlite3.connect(settings.store_path or "") as connection:
+        wires = {wire for (wire,) in connection.execute("SELECT wire FROM message")}
+    connection.close()
+    return wires
+
+
+@pytest.mark.parametrize("restarts", [False, True], ids=["warm", "restarted"])
+def test_what_comes_in_other_bytes_is_stored_and_shown(
+    settings: Settings, upstream: StubUpstream, restarts: bool
+) -> None:
+    upstream.answers += [say("pi\u00b2"), *(say(f"no. {n}") for n in range(3))]
+    url, stop = serve_in_thread(settings)
+    session = send(url, ASKED).headers["x-session-id"]
+    history: list[bytes] = []
+    for first, answer in zip(FIRST_FORMS, ANSWER_FORMS, strict=True):
+        if restarts:
+            stop()
+            url, stop = serve_in_thread(settings)
+        history = [first, answer, MORE]
+        assert send(url, *history).headers["x-session-id"] == session
+        assert sent_up(upstream) == history
+        assert exported(url, session)[:3] == history
+    seen = {*FIRST_FORMS, *ANSWER_FORMS, ASKED, MORE}
+    stop()
+    assert held(settings) >= seen
+    store = SqliteStore(settings.store_path)
+    assert store.verify() == []
+    store.close()
+
+
+def test_a_branch_shows_its_own_bytes(
+    settings: Settings, proxy: str, upstream: StubUpstream
+) -> None:
+    upstream.answers += [say("pi\u00b2"), say("one"), say("two")]
+    session = send(proxy, ASKED).headers["x-session-id"]
+    first = [ASKED, ANSWER_FORMS[0], MORE]
+    send(proxy, *first)
+    second = [FIRST_FORMS[2], ANSWER_FORMS[1], MORE.replace(b"And", b"But")]
+    send(proxy, *second)
+    assert exported(proxy, session, 0)[:3] == second
+    assert exported(proxy, session, 1)[:3] == first
+
+
+def test_a_retry_with_another_system_text_shows_the_last(
+    settings: Settings, upstream: StubUpstream
+) -> None:
+    upstream.answers += [say("pi\u00b2")] * 2
+    systems = [b'{"role":"system","content":"It is %b."}' % day for day in (b"Monday", b"Friday")]
+    url, stop = serve_in_thread(settings)
+    for system in systems:
+        session = send(url, system, ASKED).headers["x-session-id"]
+    assert exported(url, session)[:2] == [systems[1], ASKED]
+    stop()
+    assert held(settings) >= set(systems)
+
+
+def test_a_view_with_a_fold_is_made_of_the_newest_bytes(proxy: str, upstream: StubUpstream) -> None:
+    long = orjson.dumps({"role": "user", "content": "A line of it.\n" * 400})
+    fold = call(("fragment_context", {"num_fragments": 2, "fold_except": [-1]}))
+    upstream.answers += [say("Read."), fold, say("one"), say("two")]
+    read = b'{"role":"assistant","content":"Read."}'
+    send(proxy, long)
+    send(proxy, long, read, ASKED, mode="on")
+    noted = b'{"content":"Read. " , "role":"assistant","tag":1.50}'
+    moved = b'{"content":%b , "x":1.50, "role":"user"}' % orjson.dumps("A line of it.\n" * 400)
+    last = [b'{"role":"assistant","content":"one"}', MORE]
+    send(proxy, moved, noted, ASKED, *last)
+    shown = sent_up(upstream)
+    assert "folded" in orjson.loads(shown[0])["content"]
+    assert shown[0].endswith(b' , "x":1.50, "role":"user"}')
+    assert shown[1:4] == [noted, ASKED, last[0]]
