@@ -16,7 +16,8 @@ def sigmoid(x: Array) -> Array:
     y = np.negative(x)
     np.exp(y, out=y)
     y += 1
-    return np.reciprocal(y, out=y)
+    np.reciprocal(y, out=y)
+    return y
 
 
 def silu(x: Array) -> Array:
@@ -24,17 +25,19 @@ def silu(x: Array) -> Array:
     y = np.negative(x)
     np.exp(y, out=y)
     y += 1
-    return np.divide(x, y, out=y)
+    np.divide(x, y, out=y)
+    return y
 
 
 def softplus(x: Array) -> Array:
     """Return ``log(1 + exp(x))``."""
-    return np.logaddexp(x, np.zeros((), x.dtype))
+    y: Array = np.logaddexp(x, np.zeros((), x.dtype))
+    return y
 
 
 def softmax(x: Array) -> Array:
     """Return the softmax over the last axis."""
-    y = np.exp(x - x.max(axis=-1, keepdims=True))
+    y: Array = np.exp(x - x.max(axis=-1, keepdims=True))
     y /= y.sum(axis=-1, keepdims=True)
     return y
 
@@ -42,7 +45,9 @@ def softmax(x: Array) -> Array:
 def rms_norm(x: Array, *, weight: Array, eps: float) -> Array:
     """Return ``x`` over its root mean square along the last axis, times ``weight``."""
     mean = np.einsum("...d,...d->...", x, x)[..., None] / x.shape[-1]
-    return x * (1 / np.sqrt(mean + x.dtype.type(eps))) * weight
+    y: Array = x * (1 / np.sqrt(mean + x.dtype.type(eps)))
+    y *= weight
+    return y
 
 
 def unit_length(x: Array, *, eps: float = 1e-6) -> Array:

@@ -78,7 +78,9 @@ def chunk_delta_rule(rows: RuleRows, *, counts: Sequence[int], states: Array) ->
 
 def _tabulate(counts: Sequence[int]) -> _Table:
     total = sum(counts)
-    tables, first, count, begin = [], [], [], 0
+    tables, begin = [], 0
+    first: list[int] = []
+    count: list[int] = []
     for size in counts:
         chunks = -(-size // CHUNK)
         index = np.arange(chunks * CHUNK, dtype=np.int64)

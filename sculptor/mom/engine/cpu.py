@@ -53,12 +53,10 @@ class CpuModel:
         """Read ``tokens``, one at least: change ``state``, return the next logits ``[vocab]``."""
         ids = self._checked(tokens)
         with np.errstate(over="ignore", under="ignore"):
-            for begin in range(0, len(ids), PIECE):
-                x = self._embedding.matrix[ids[begin : begin + PIECE]]
-                for block, layer in zip(self._blocks, state.layers, strict=True):
-                    x = block.read(x, layer, seen=state.tokens)
-                state.tokens += len(x)
-            return self._logits(x[-1:])[0]
+            pieces = (ids[begin : begin + PIECE] for begin in range(0, len(ids), PIECE))
+            *_, last = (self._read(piece, state) for piece in pieces)
+            logits: Array = self._logits(last)[0]
+        return logits
 
     def step(self, tokens: Sequence[int], states: Sequence[CpuState]) -> Array:
         """Read one token of each conversation: change ``states``, return logits ``[B, vocab]``."""
@@ -76,6 +74,14 @@ class CpuModel:
         for state in states:
             state.tokens += 1
         return logits
+
+    def _read(self, ids: NDArray[np.int64], state: CpuState) -> Array:
+        """Read one piece and return the last token's hidden row ``[1, d]``."""
+        x: Array = self._embedding.matrix[ids]
+        for block, layer in zip(self._blocks, state.layers, strict=True):
+            x = block.read(x, layer, seen=state.tokens)
+        state.tokens += len(ids)
+        return x[-1:]
 
     def _checked(self, tokens: Sequence[int]) -> NDArray[np.int64]:
         ids = np.asarray(tokens, dtype=np.int64)

@@ -36,5 +36,5 @@ class Linear:
 
     def each(self, x: Array) -> Array:
         """Return ``[B, n]`` for one row of each conversation; a row's result is its own alone."""
-        answers = np.matmul(self._tiles, x[None, :, :, None])
+        answers: Array = np.matmul(self._tiles, x[None, :, :, None])
         return answers.transpose(1, 0, 2, 3).reshape(x.shape[0], -1)[:, : self.width]

@@ -13,6 +13,7 @@ import numpy as np
 from sculptor.mom.engine.arrays import Array, Ints, rms_norm, sigmoid, silu, softmax, softplus
 from sculptor.mom.engine.arrays import unit_length as unit
 from sculptor.mom.engine.chunks import RuleRows, chunk_delta_rule
+from sculptor.mom.engine.conv import convolve, convolve_by_memory, push_picked, push_rows
 from sculptor.mom.engine.linear import Linear
 from sculptor.mom.engine.state import MixerState
 from sculptor.mom.layers.config import MixerConfig
@@ -55,7 +56,7 @@ class CpuMixer:
         """Mix ``x [T, d]``, the next tokens of one conversation: return ``y [T, d]``."""
         c = self._config
         if c.conv == "before":
-            x = self._convolve(x, taps=self._taps[0], tail=state.tails[0])
+            x = convolve(x, taps=self._taps[0], tail=state.tails[0])
         q, z, logits = self._split_front(self._front.rows(x))
         choice = self._choose(logits)
         visits = self._visits(choice)
@@ -70,7 +71,7 @@ class CpuMixer:
         else:
             raw = (q[token], k, v)
             q, k, v = (
-                self._convolve_by_memory(r, taps=taps, tails=tails, counts=counts)
+                convolve_by_memory(r, taps=taps, tails=tails, counts=counts)
                 for r, taps, tails in zip(raw, self._taps, state.tails, strict=True)
             )
             q = self._normed(q)
@@ -100,7 +101,7 @@ class CpuMixer:
         """Mix one token of each conversation ``x [B, d]``: return ``y [B, d]``."""
         c = self._config
         if c.conv == "before":
-            x = _push([s.tails[0] for s in states], x, taps=self._taps[0])
+            x = push_rows([s.tails[0] for s in states], x, taps=self._taps[0])
         q, z, logits = self._split_front(self._front.each(x))
         choice = self._choose(logits)
         memory = self._slots(choice)
@@ -109,7 +110,7 @@ class CpuMixer:
         if c.conv == "memory":
             raw = (np.broadcast_to(q, k.shape), k, v)
             q, k, v = (
-                _push_slots([s.tails[i] for s in states], r, memory=memory, taps=self._taps[i])
+                push_picked([s.tails[i] for s in states], r, memory=memory, taps=self._taps[i])
                 for i, r in enumerate(raw)
             )
         q = np.broadcast_to(self._normed(q), (*memory.shape, c.heads, c.key_dim))
@@ -162,7 +163,8 @@ class CpuMixer:
                 else:
                     match[b, s] = 0
                     seen[b, s] /= decay[b, s][:, None, None]
-        return seen[..., 1, :] + match * error
+        o: Array = seen[..., 1, :] + match * error
+        return o
 
     def _split_front(self, front: Array) -> tuple[Array, Array, Array]:
         c = self._config
@@ -227,7 +229,8 @@ class CpuMixer:
         return unit(silu(x).reshape(*x.shape[:-1], c.heads, c.key_dim))
 
     def _strength(self, raw: Array) -> Array:
-        return sigmoid(raw) * raw.dtype.type(self._config.beta_max)
+        strength: Array = sigmoid(raw) * raw.dtype.type(self._config.beta_max)
+        return strength
 
     def _log_decay(self, raw: Array) -> Array:
         return self._rate * softplus(raw + self._dt_bias)
@@ -236,38 +239,5 @@ class CpuMixer:
         c = self._config
         opened = silu(z) if c.gate == "swish" else sigmoid(z)
         normed = rms_norm(mixed, weight=self._norm, eps=c.norm_eps)
-        return normed.reshape(opened.shape) * opened
-
-    def _convolve(self, x: Array, *, taps: Array, tail: Array) -> Array:
-        """Convolve the rows ``x [T, C]`` that follow ``tail``, and move the tail on."""
-        history = np.concatenate([tail, x])
-        out = history[: len(x)] * taps[0]
-        for shift in range(1, len(taps)):
-            out += history[shift : shift + len(x)] * taps[shift]
-        tail[...] = history[len(x) :]
-        return out
-
-    def _convolve_by_memory(
-        self, rows: Array, *, taps: Array, tails: Array, counts: Sequence[int]
-    ) -> Array:
-        groups = np.split(rows, np.cumsum(counts)[:-1])
-        return np.concatenate(
-            [self._convolve(g, taps=taps, tail=tails[m]) for m, g in enumerate(groups)]
-        )
-
-
-def _push(tails: Sequence[Array], rows: Array, *, taps: Array) -> Array:
-    """Convolve one row behind each of ``tails`` and move it in; ``rows [B, C]``."""
-    out = rows * taps[-1]
-    for b, tail in enumerate(tails):
-        for place, row in enumerate(tail):
-            out[b] += row * taps[place]
-        tail[:-1] = tail[1:]
-        tail[-1] = rows[b]
-    return out
-
-
-def _push_slots(tails: Sequence[Array], rows: Array, *, memory: Ints, taps: Array) -> Array:
-    """`_push` for the picked memories' own tails; ``rows [B, S, C]``, ``memory [B, S]``."""
-    own = [tails[b][m] for b, picked in enumerate(memory.tolist()) for m in picked]
-    return _push(own, rows.reshape(-1, rows.shape[-1]), taps=taps).reshape(rows.shape)
+        opened *= normed.reshape(opened.shape)
+        return opened
