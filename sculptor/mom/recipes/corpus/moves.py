@@ -5,7 +5,7 @@ it, so that answering is copying from close by, however long the conversation is
 last also looks up where the list of what is asked goes on.
 """
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,7 +54,7 @@ def put_away() -> Call:
     return Call(name="fragment_context", arguments=arguments)
 
 
-def look_up(asks: Sequence[Ask], *, chars: int, options: dict[str, Any]) -> Script:
+def look_up(asks: Sequence[Ask], *, chars: int, options: Mapping[str, Any]) -> Script:
     """Return the script that looks up and tells everything asked for, in its order."""
 
     def script() -> Steps:

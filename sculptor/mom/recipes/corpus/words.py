@@ -13,22 +13,18 @@ from importlib.resources import files
 
 from sculptor.mom.recipes.corpus.reserved import is_reserved
 
-_ONSETS = (
-    "b c d f g h j k l m n p r s t v w y z bl br ch cl cr dr fl fr gl gr kn pl pr qu sc sh sk sl sm "
-    "sn sp squ st str sw th tr tw wh"
-).split()
-_NUCLEI = "a a e e i i o o u u ai au ea ee ie oa oi oo ou y".split()
-_CODAS = [
-    "",
-    "",
-    "",
-    "",
-] + "b ck d ff g k l ll m n n ng nd nk nt p r rd rk rm rn rst s ss st t th x z".split()
-_ENDINGS = (
-    "a able al an ant ary en er ery ess et ey ia ic ide in ing ine ion ish ist ite ity ium le "
+_ONSETS, _NUCLEI, _CODAS = (
+    tuple(line.replace("-", "").split(" "))
+    for line in (
+        "b c d f g h j k l m n p r s t v w y z bl br ch cl cr dr fl fr gl gr kn pl pr qu sh sl sn "
+        "sp st str sw th tr wh",
+        "a a a e e e i i o o u u ai au ea ee ie oa oi oo ou y",
+        "- - - - - - b ck d g k l ll m n n n ng nd nk nt p r r rd rk rm rn s s ss st t t th x z",
+    )
 )
-_ENDINGS += "ly ment ness o on or ose ous ton um ure us y"
-_TAILS = _ENDINGS.split()
+
+_PARTS = frozenset({"filler", "morphemes", "suffixes"})
+"""Lists whose entries never stand alone."""
 
 Draw = Callable[[random.Random], str]
 
@@ -39,7 +35,7 @@ def word_lists() -> Mapping[str, Sequence[str]]:
     text = files("sculptor.mom.recipes.corpus").joinpath("words.toml").read_text(encoding="utf-8")
     lists = tomllib.loads(text)
     return {
-        kind: tuple(word for word in words if kind == "filler" or not is_reserved(word))
+        kind: tuple(word for word in words if kind in _PARTS or not is_reserved(word))
         for kind, words in lists.items()
     }
 
@@ -50,17 +46,28 @@ def pick(rng: random.Random, kind: str) -> str:
 
 
 def made_up(rng: random.Random) -> str:
-    """Draw a word of one to three syllables that no evaluation knows."""
+    """Draw a word that no evaluation knows: syllables, or a compound that reads like English."""
     while True:
-        parts = [
-            rng.choice(_ONSETS) + rng.choice(_NUCLEI) + rng.choice(_CODAS)
-            for _ in range(rng.choice((1, 2, 2)))
-        ]
-        if rng.random() < 0.5:
-            parts.append(rng.choice(_TAILS))
-        word = "".join(parts)
-        if 3 <= len(word) <= 14 and not is_reserved(word):
+        word = _syllables(rng) if rng.random() < 0.4 else _compound(rng)
+        if 3 <= len(word) <= 15 and not is_reserved(word):
             return word
+
+
+def _syllables(rng: random.Random) -> str:
+    parts = (
+        rng.choice(_ONSETS) + rng.choice(_NUCLEI) + rng.choice(_CODAS)
+        for _ in range(rng.choice((1, 2, 2, 3)))
+    )
+    return "".join(parts)
+
+
+def _compound(rng: random.Random) -> str:
+    first, ending = pick(rng, "morphemes"), rng.random()
+    if ending < 0.35:
+        return first + pick(rng, "morphemes")
+    if ending < 0.75:
+        return first + pick(rng, "suffixes")
+    return _syllables(rng) + pick(rng, rng.choice(("morphemes", "suffixes")))
 
 
 def name(rng: random.Random) -> str:
@@ -120,5 +127,7 @@ def distinct(rng: random.Random, draw: Draw, count: int) -> list[str]:
     found: dict[str, str] = {}
     while len(found) < count:
         word = draw(rng)
+        if is_reserved(word):
+            continue
         found.setdefault(word.casefold(), word)
     return list(found.values())

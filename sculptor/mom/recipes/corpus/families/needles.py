@@ -26,7 +26,7 @@ _KINDS = (
     ("On the sign of {a} one reads {b}.", "What does one read on the sign of {a}?"),
     ("The last train to {a} leaves from {b}.", "From where does the last train to {a} leave?"),
     ("{a} answers to the call sign {b}.", "To which call sign does {a} answer?"),
-    ("The recipe from {a} calls for {b} and nothing else.", "What does the recipe from {a} call for?"),
+    ("The recipe of {a} calls for {b} and nothing else.", "What does the recipe of {a} call for?"),
     ("The secret number that goes with {a} is {b}.", "Which secret number goes with {a}?"),
 )  # fmt: skip
 _ENDINGS = (

@@ -43,7 +43,7 @@ def _fact(rng: random.Random) -> tuple[str, str]:
 
 
 def _hide(rng: random.Random, subject: str, fact: str) -> tuple[str, Script]:
-    pieces, kept = rng.randint(2, 8), rng.randint(0, 2)
+    pieces, kept = rng.randint(2, 8), rng.randint(1, 2)
     texts = (
         f"Cut the long texts into {pieces} pieces each and hide all but the last {kept}.",
         f"Put the old texts away, {pieces} pieces a text, and leave the last {kept} in view.",

@@ -20,6 +20,9 @@ from sculptor.mom.recipes.corpus.words import code, distinct, made_up, number, p
 
 CONTEXT_CHARS = 50
 
+_CALL_CHARS = 240
+"""About what a call and its result take besides the result's text."""
+
 _OPENINGS = (
     "Keep an eye on our units with the tools you have; I will want to know how they stand.",
     "Go round the units, read them and set them where you must.",
@@ -72,7 +75,7 @@ def draw(rng: random.Random, *, chars: int) -> Scene:
 
 
 def _scene(said: Sequence[Wire], asks: Sequence[Ask], *, tools: tuple[Wire, ...]) -> Scene:
-    size = sum(len(message["content"] or "") for message in said)
+    size = sum(len(orjson.dumps(message)) for message in said)
     direct = say("\n".join(ask.line for ask in asks))
     options = {
         "mode": "regex",
@@ -108,7 +111,7 @@ def _draw_log(
             arguments |= {"field": shown[0], "to": values[shown[0]]}
         result = _result(rng, style, unit, values, noise)
         log.messages.extend(_call(len(log.messages), names[change], arguments, result))
-        chars -= len(result) + 80
+        chars -= len(result) + _CALL_CHARS
     return log
 
 

@@ -5,18 +5,28 @@ in the message of the question, before it, or in several messages.
 """
 
 import random
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
-from sculptor.mom.recipes.corpus.moves import Ask, look_up, needs_tools, search_then_say
+from sculptor.mom.recipes.corpus.moves import (
+    CALL_CHARS,
+    Ask,
+    look_up,
+    needs_tools,
+    search_then_say,
+)
 from sculptor.mom.recipes.corpus.prose import sentence
-from sculptor.mom.recipes.corpus.scene import Scene, Wire, one_answer, user
+from sculptor.mom.recipes.corpus.scene import Scene, Turn, Wire, one_answer, say, user
 from sculptor.mom.recipes.corpus.surfaces import Surface, draw_surface, shuffled_updates, stream
-from sculptor.mom.recipes.corpus.wording import Wording, draw_wording
-from sculptor.mom.recipes.corpus.words import NAMING, SAYING, distinct, made_up, pick
+from sculptor.mom.recipes.corpus.wording import draw_wording
+from sculptor.mom.recipes.corpus.words import NAMING, SAYING, Draw, distinct, made_up, pick
 
 MOST_ITEMS = 48
 CONTEXT_CHARS = 60
+
+_OPTIONS: Mapping[str, Any] = {"context_size": CONTEXT_CHARS, "latest_per_query": True}
+_MORE_SHARE = 0.6
 
 _OPENINGS = (
     "Below, {count} {groups} are filled and refilled: {items}. Watch what each ends up with.",
@@ -77,24 +87,21 @@ def draw(rng: random.Random, *, chars: int) -> Scene:
         make = {"many": _many, "one": _one, "count": _count, "absent": _absent}[kind]
         scene = make(rng, drawn)
         if scene is not None:
-            return scene
+            more = rng.random() < (_MORE_SHARE if chars < CALL_CHARS else _MORE_SHARE / 2)
+            return _with_more(rng, scene, drawn) if more else scene
 
 
 def _draw_stream(rng: random.Random, chars: int) -> _Stream:
     surface = draw_surface(rng)
-    naming, says = rng.choice(NAMING), rng.sample(SAYING, rng.choice((1, 1, 2)))
-    size = 14 + len(surface.lead) + len(surface.link) + len(surface.end)
-    count = max(3, chars // size)
-    most = max(2, min(MOST_ITEMS, count // 2))
-    items = distinct(rng, naming, _skewed(rng, 2, most))
+    says = rng.sample(SAYING, rng.choice((1, 1, 2)))
+    naming = rng.choice(NAMING)
+    count = max(3, chars // _record_chars(rng, surface, naming, says))
+    items = distinct(rng, naming, _skewed(rng, 2, max(2, min(MOST_ITEMS, count // 2))))
     if surface.is_bordered and rng.random() < 0.2:
-        items = distinct(
-            rng, lambda r: r.choice(items + [f"{pick(r, 'adjectives')} {items[0]}"]), len(items)
-        )
-    order = shuffled_updates(rng, items, count=count)
+        items = _with_endings(rng, items)
     records: list[tuple[str, str]] = []
     held: dict[str, str] = {}
-    for item in order:
+    for item in shuffled_updates(rng, items, count=count):
         value = rng.choice(says)(rng)
         while value == held.get(item):
             value = rng.choice(says)(rng)
@@ -109,9 +116,21 @@ def _draw_stream(rng: random.Random, chars: int) -> _Stream:
     )
 
 
+def _record_chars(rng: random.Random, surface: Surface, naming: Draw, says: Sequence[Draw]) -> int:
+    """Return about how long a record is."""
+    drawn = [surface.record(naming(rng), rng.choice(says)(rng), number=100) for _ in range(4)]
+    return sum(map(len, drawn)) // len(drawn)
+
+
+def _with_endings(rng: random.Random, items: Sequence[str]) -> list[str]:
+    """Return items of which one is the ending of another: their queries must tell them apart."""
+    longer = f"{pick(rng, 'adjectives')} {items[0]}"
+    return [*items[:1], longer, *items[2:]] if len(items) > 1 else [*items]
+
+
 def _skewed(rng: random.Random, least: int, most: int) -> int:
     """Draw a number, small ones as likely as large ones by their order of magnitude."""
-    return round(least * (most / least) ** rng.random())
+    return int(least * (most / least) ** rng.random() + 0.5)
 
 
 def _many(rng: random.Random, drawn: _Stream) -> Scene | None:
@@ -138,17 +157,35 @@ def _onward(item: str, separator: str) -> str:
 
 
 def _one(rng: random.Random, drawn: _Stream) -> Scene | None:
+    text, ask, item = _one_ask(rng, drawn)
+    return _scene("updates", drawn, _said(rng, drawn, text, ""), [ask], [item])
+
+
+def _one_ask(rng: random.Random, drawn: _Stream) -> tuple[str, Ask, str]:
+    """Return a question about one item, what it asks for, and the item."""
     item = rng.choice(drawn.items)
-    if rng.random() < 0.5:
-        wording: Wording | None = draw_wording(rng)
-    else:
-        wording = None
     value = drawn.last(item)
     question = _fill(rng, rng.choice(_ONE), drawn.groups, item=item)
-    text = f"{question} {wording.demand}" if wording else question
-    line = wording.fill(item, value) if wording else value
-    ask = Ask(query=drawn.surface.query(item), line=line)
-    return _scene("updates", drawn, _said(rng, drawn, text, ""), [ask], [item])
+    line = value
+    if rng.random() < 0.5:
+        wording = draw_wording(rng)
+        question, line = f"{question} {wording.demand}", wording.fill(item, value)
+    return question, Ask(query=drawn.surface.query(item), line=line), item
+
+
+def _with_more(rng: random.Random, scene: Scene, drawn: _Stream) -> Scene:
+    """Return the scene with up to four more questions, each in a turn of its own."""
+    said = [str(message["content"]) for message in scene.turns[0].said]
+    chars = sum(map(len, said))
+    turns = list(scene.turns)
+    for _ in range(rng.randint(1, 4)):
+        question, ask, item = _one_ask(rng, drawn)
+        if not _finds([*said, question], ask, drawn, item):
+            continue
+        direct = say(ask.line)
+        tools = look_up([ask], chars=0, options=_OPTIONS) if needs_tools(chars) else direct
+        turns.append(Turn(said=(user(question),), direct=direct, tools=tools))
+    return replace(scene, turns=tuple(turns))
 
 
 def _scene(
@@ -162,10 +199,8 @@ def _scene(
     direct = "\n".join(ask.line for ask in asks)
     if not needs_tools(chars, items=len(asks)):
         return one_answer(family, said, direct=direct)
-    options = {"context_size": CONTEXT_CHARS, "latest_per_query": True}
-    return one_answer(
-        family, said, direct=direct, tools=look_up(asks, chars=chars, options=options)
-    )
+    tools = look_up(asks, chars=chars, options=_OPTIONS)
+    return one_answer(family, said, direct=direct, tools=tools)
 
 
 def _finds(texts: Sequence[str], ask: Ask, drawn: _Stream, item: str) -> bool:
@@ -207,8 +242,7 @@ def _absent(rng: random.Random, drawn: _Stream) -> Scene | None:
     answer = rng.choice(_ABSENT).format(item=item)
     if not needs_tools(chars):
         return one_answer("absent", said, direct=answer)
-    options = {"context_size": CONTEXT_CHARS, "latest_per_query": True}
-    tools = search_then_say([query], answer, chars=chars, **options)
+    tools = search_then_say([query], answer, chars=chars, **_OPTIONS)
     return one_answer("absent", said, direct=answer, tools=tools)
 
 
