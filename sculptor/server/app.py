@@ -23,7 +23,7 @@ from sculptor.server.auth import KeyRing, OriginGuard
 from sculptor.server.backends import Backend, EmbeddedBackend, HttpBackend
 from sculptor.server.completions import ChatCompletions
 from sculptor.server.docs_page import OPENAI_PATHS, render_page
-from sculptor.server.envelope import ApiError, ErrorFormatter
+from sculptor.server.envelope import ApiError, ErrorFormatter, wrong_method
 from sculptor.server.expiry import keep_expiring
 from sculptor.server.front import Endpoint, Front
 from sculptor.server.health import StoreHealth
@@ -38,6 +38,9 @@ from sculptor.server.upstream import Upstream, UpstreamSettings
 from sculptor.store import LOCAL, MemoryStore, SqliteStore, Store
 from sculptor.store.records import TenantId
 from sculptor.tokens import TokenCounter
+
+
+_READ = ("GET", "HEAD")
 
 
 class PeopleApp(FastAPI):
@@ -111,7 +114,11 @@ class Server:
         if upstream is not None:
             return Relay(upstream, scope, self.settings.body_limit_bytes)
         path = scope["path"].removeprefix("/v1")
-        if path == "/models" or path.startswith("/models/"):
+        is_model = path == "/models" or path.startswith("/models/")
+        allowed = _READ if is_model else ("POST",) if path == "/chat/completions" else ()
+        if allowed and scope["method"] not in allowed:
+            raise wrong_method(scope["method"], scope["path"], allowed)
+        if is_model:
             return Models(self.backend.names, self.settings.window_tokens).at(path)
         raise ApiError(
             404,

@@ -24,7 +24,7 @@ from sculptor.server.names import new_name
 
 log = structlog.get_logger("sculptor")
 
-_SHORT_PATHS = ("/models", "/embeddings", "/completions")
+_SHORT_PATHS = ("/models", "/embeddings", "/completions", "/chat/completions")
 """Served without ``/v1`` too: many users leave it out of a base URL."""
 
 OPEN_PATHS = frozenset({"/", "/healthz", "/readyz"})
