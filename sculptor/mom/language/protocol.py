@@ -85,6 +85,12 @@ TOOL_TOKENS = {name: _FIRST_TOOL + number for number, name in enumerate(TOOL_NAM
 ARGUMENT_TOKENS = {name: _FIRST_ARGUMENT + number for number, name in enumerate(ARGUMENT_NAMES)}
 """The token of each atomic argument key."""
 
+NEXT_STRING = 96
+"""``","`` between two strings of a list in a call; text never takes it, for it would cut keys."""
+
+TEXT_BELOW = {NEXT_STRING: b'","'}
+"""Tokens of text below ``TEXT_OFFSET``, which only the template writes."""
+
 SPELLINGS = {token: name.encode() for name, token in TOOL_TOKENS.items()} | {
     token: f'"{name}":'.encode() for name, token in ARGUMENT_TOKENS.items()
 }

@@ -10,7 +10,7 @@ from typing import cast
 
 import orjson
 
-from sculptor.mom.language.protocol import ARGUMENT_TOKENS
+from sculptor.mom.language.protocol import ARGUMENT_TOKENS, NEXT_STRING
 from sculptor.mom.language.tokenizer import Tokenizer
 
 Json = Mapping[str, object]
@@ -19,7 +19,9 @@ _DEPTH = 3
 """Levels of nested objects that are shown; deeper ones are named by their type alone."""
 
 _STRING_OR_SPACE = re.compile(r'("(?:[^"\\]|\\.)*")|[ \t\n\r]+', re.DOTALL)
-_ATOMIC_KEY = re.compile(f'"({"|".join(ARGUMENT_TOKENS)})":|"(?:[^"\\\\]|\\\\.)*"', re.DOTALL)
+_KEY = f'"({"|".join(ARGUMENT_TOKENS)})":'
+_STRING = r'"(?:[^"\\]|\\.)*+"'
+_ATOMIC = re.compile(f"{_KEY}|{_STRING}(?:(?=,{_STRING}(?!:))(,))?", re.DOTALL)
 
 
 def render_parameters(schema: Json, *, tokenizer: Tokenizer) -> list[int]:
@@ -43,11 +45,15 @@ def encode_json(text: str, *, tokenizer: Tokenizer) -> list[int]:
     """Return the tokens of compact JSON inside a call, keys of atomic names as their one token."""
     tokens: list[int] = []
     at = 0
-    for found in _ATOMIC_KEY.finditer(text):
+    for found in _ATOMIC.finditer(text):
         if found[1]:
             tokens += tokenizer.encode(text[at : found.start()])
             tokens.append(ARGUMENT_TOKENS[found[1]])
             at = found.end()
+        elif found[2]:
+            tokens += tokenizer.encode(text[at : found.end() - len('",')])
+            tokens.append(NEXT_STRING)
+            at = found.end() + len('"')
     return tokens + tokenizer.encode(text[at:])
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import orjson
 from tokenizers import Tokenizer as Bpe
 
-from sculptor.mom.language.protocol import SPELLINGS, TEXT_OFFSET
+from sculptor.mom.language.protocol import SPELLINGS, TEXT_BELOW, TEXT_OFFSET
 
 PIECE_PATTERN = r"[\p{L}\p{M}]+| +|\n+|[^\p{L}\p{M} \n]"
 """What is split alone: letters, spaces, line ends, or one other character."""
@@ -33,6 +33,8 @@ class Tokenizer:
     def __init__(self, bpe: Bpe) -> None:
         self._bpe = bpe
         self._bytes: list[bytes | None] = [*[None] * TEXT_OFFSET, *_spellings(bpe)]
+        for token, data in TEXT_BELOW.items():
+            self._bytes[token] = data
         self._stray = [self._bytes.index(bytes([value])) for value in range(256)]
 
     @property

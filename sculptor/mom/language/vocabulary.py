@@ -10,7 +10,6 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from sculptor.mom.language.protocol import TEXT_OFFSET
 from sculptor.mom.language.scan import QUOTE, REFUSED, Dialect, table
 from sculptor.mom.language.tokenizer import Tokenizer
 
@@ -47,6 +46,9 @@ class Vocabulary:
     def __init__(self, tokenizer: Tokenizer) -> None:
         self.size = tokenizer.vocab_size
         self.symbols = [_symbols(tokenizer, token) for token in range(self.size)]
+        self._text = [
+            token for token, symbols in enumerate(self.symbols) if symbols[0] < PROTOCOL_SYMBOL
+        ]
         self.root = Branch()
         self._inside: dict[tuple[Dialect, int], Inside] = {}
         for token, symbols in enumerate(self.symbols):
@@ -70,7 +72,7 @@ class Vocabulary:
         begun = np.zeros(self.size, dtype=np.int32)
         leaves: list[int] = []
         rows, quoted = table(dialect), dialect != "text"
-        for token in range(TEXT_OFFSET, self.size):
+        for token in self._text:
             state = start
             for symbol in self.symbols[token]:
                 if quoted and state == 0 and symbol == QUOTE:

@@ -64,13 +64,14 @@ ANSWER_KEYS = (
 
 FIXED_STRINGS = (
     *(f'"{key}":' for key in ANSWER_KEYS),
-    *('{"', '"}', '["', '"]', '","', '":"', '":', '":[', '":{', "},{"),
+    *('"}', '["', '"]', '":"', '":', '":[', '":{', "},{", r"\n", r"\"", "\\\\", r"\t"),
     "⟦",
     "⟧",
     " folded · ",
     " tokens⟧",
     " summary (focus: ",
     '{"ok":true,',
+    '"role":"user"',
     '"searched":"originals, hidden text included"',
     '"state":"visible"',
     '"state":"folded"',
