@@ -39,7 +39,6 @@ from sculptor.store import LOCAL, MemoryStore, SqliteStore, Store
 from sculptor.store.records import TenantId
 from sculptor.tokens import TokenCounter
 
-
 _READ = ("GET", "HEAD")
 
 
