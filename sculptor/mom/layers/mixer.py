@@ -272,6 +272,7 @@ class Mixer(nn.Module):
                     cu_seqlens=cu_seqlens,
                     initial_state=initial_state,
                     scale=scale,
+                    max_seqlen=max_seqlen,
                 )
         return chunk_delta_rule(
             q=q,
