@@ -43,7 +43,7 @@ class _Runner(uvicorn.Server):
     """A uvicorn server that says when it takes requests, and drains before it stops.
 
     At the first signal ``/readyz`` answers 503 and nothing new is let in, while what runs may end;
-    at the second what runs is ended with an error. ``tell`` is called with a line at each of the two.
+    at the second what runs is ended with an error. ``tell`` is called with a line at each of them.
     """
 
     def __init__(

@@ -26,6 +26,7 @@ from sculptor.store._opening import (
     close_to_others,
     connect_reader,
     connect_writer,
+    is_damage,
     make_file,
     open_error,
 )
@@ -82,6 +83,8 @@ class SqliteStore:
         except StoreLocked:
             raise
         except (OSError, sqlite3.Error, StoreError) as error:
+            if isinstance(error, StoreError) or is_damage(error):
+                self._lock.withdraw()
             raise open_error(path, error) from error
 
     # Writing
