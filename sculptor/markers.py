@@ -11,7 +11,8 @@ OPEN, CLOSE = "⟦", "⟧"
 
 _GRAMMAR = re.compile(r"⟦(?=/?f[0-9a-f]{5}(?:⟧| folded\b| summary\b))")
 _PREVIEW_CHARS = 30
-_RECORDS = re.compile(r"[^\n;:]{1,60}[:=][^\n;]{1,80}[;\n]")
+_RECORD = re.compile("[^:][:=].", re.DOTALL)
+_RECORD_CHARS = 80
 
 
 def looks_like_marker(text: str) -> bool:
@@ -48,13 +49,21 @@ def preview_of(text: str) -> str:
     In a list of records the ends are stale values, and showing them brings back the interference
     the fold was to remove.
     """
-    head = text[:600]
-    if len(_RECORDS.findall(head)) >= 3:
+    if _count_records(text[:600]) >= 3:
         return ""
     words = _one_line(text[:200]), _one_line(text[-200:])
     first, last = words[0][:_PREVIEW_CHARS], words[1][-_PREVIEW_CHARS:]
     shown = first if len(text) <= 2 * _PREVIEW_CHARS else f"{first} … {last}"
     return escape(shown.replace('"', "'").replace(CLOSE, "]").replace(OPEN, "["))
+
+
+def _count_records(text: str) -> int:
+    """Count the pieces that a ``;`` or a line end closes and that end in a key and a value.
+
+    Of each piece only its end is read: the longest value, and the mark and key before it.
+    """
+    *closed, _ = text.replace("\n", ";").split(";")
+    return sum(_RECORD.search(piece[-_RECORD_CHARS - 2 :]) is not None for piece in closed)
 
 
 def _one_line(text: str) -> str:
