@@ -211,13 +211,12 @@ def test_decode_step_touches_the_picked_states_only() -> None:
     _close([got], [torch.einsum("sd,spdc->spc", x, weight[memory]).flatten(0, 1)])
     state = torch.randn(3, 5, 2, 16, 32)
     before = state.clone()
-    q, k, v = torch.randn(3, 2, 16), torch.randn(6, 2, 16) * 0.2, torch.randn(6, 2, 32)
+    q, k, v = torch.randn(6, 2, 16), torch.randn(6, 2, 16) * 0.2, torch.randn(6, 2, 32)
     g, beta = -torch.rand(6, 2), torch.rand(6, 2)
     o = step.state_step(state, q=q, k=k, v=v, g=g, beta=beta, memory=memory, scale=0.5)
     sequence = torch.arange(3).repeat_interleave(2)
     want, after = naive_step(
-        before[sequence, memory.flatten()], q=q[sequence], k=k, v=v, g=g, beta=beta, scale=0.5,
-        erase=True,
+        before[sequence, memory.flatten()], q=q, k=k, v=v, g=g, beta=beta, scale=0.5, erase=True,
     )  # fmt: skip
     _close([o, state[sequence, memory.flatten()]], [want, after])
     idle = torch.ones(3, 5, dtype=torch.bool).scatter(1, memory, False)
