@@ -56,8 +56,6 @@ from sculptor.store.writer import Writer
 _INDEXED = 32
 """So many messages are indexed for ranked search before other writes have their turn."""
 
-_DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
-
 
 class SqliteStore:
     """A ``Store`` in the file at ``path``, which only its owner may read.
