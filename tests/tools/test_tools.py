@@ -143,7 +143,7 @@ def test_a_piece_to_spare_must_be_one(kept: list[int]) -> None:
     assert f"fold_except holds {wrong}; " in answer["message"]
     assert "1 to 10, or -1 (the last) to -10" in answer["message"]
     assert context.depth == 0
-    assert not context.fragments()
+    assert not list(context.fragments())
     ends = use(context, "fragment_context", role="user", num_fragments=10, fold_except=[10, -10])
     states = [row["state"] for row in ends["fragments"]]
     assert states == ["visible", *["folded"] * 8, "visible"]
