@@ -7,7 +7,14 @@ exactly one instance, under the view in which it was produced.
 """
 
 from sculptor.mom.recipes.corpus.rollout import Instance, Played, play
-from sculptor.mom.recipes.corpus.samples import FAMILIES, Mix, Sample, iter_samples, make_sample
+from sculptor.mom.recipes.corpus.samples import (
+    FAMILIES,
+    Mix,
+    Sample,
+    iter_samples,
+    iter_texts,
+    make_sample,
+)
 from sculptor.mom.recipes.corpus.scene import Call, Form, Move, Scene, Turn
 
 __all__ = [
@@ -22,6 +29,7 @@ __all__ = [
     "Scene",
     "Turn",
     "iter_samples",
+    "iter_texts",
     "make_sample",
     "play",
 ]

@@ -24,7 +24,7 @@ from sculptor.evals.filler import FillerPool
 from sculptor.evals.needlebench.kinship import GENERATIONS, templates
 from sculptor.evals.registry import load_tasks
 from sculptor.mom.recipes.corpus.reserved import reserved_words
-from sculptor.mom.recipes.corpus.rollout import Instance
+from sculptor.mom.recipes.corpus.rollout import texts_of
 from sculptor.mom.recipes.corpus.samples import Mix, make_sample
 
 STRETCH_WORDS = 6
@@ -54,19 +54,6 @@ def find_leaks(texts: Iterable[str]) -> list[Leak]:
     for text in texts:
         found.update(dict.fromkeys(_leaks_of(text)))
     return list(found)
-
-
-def texts_of(instances: Iterable[Instance]) -> Iterator[str]:
-    """Yield every text of instances: contents, and the arguments of calls."""
-    for instance in instances:
-        for message in instance.messages:
-            content = message.get("content")
-            if isinstance(content, str):
-                yield content
-            for part in content if isinstance(content, list) else ():
-                yield str(part.get("text", ""))
-            for call in message.get("tool_calls") or ():
-                yield str(call["function"]["arguments"])
 
 
 @lru_cache(maxsize=1)

@@ -6,7 +6,7 @@ view does not go on from the one before, so every completion stands exactly once
 which it was produced (arXiv 2508.04664, Algorithm 1).
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,15 +21,11 @@ from sculptor.sdk.snapshots import RolloutStep, training_instances
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Instance:
-    """One sequence of messages, the tools offered, and which messages carry loss.
-
-    ``weight`` divides one conversation's loss among its instances.
-    """
+    """One sequence of messages, the tools offered, and which messages carry loss."""
 
     messages: tuple[Wire, ...]
     tools: tuple[Wire, ...]
     trained: tuple[int, ...]
-    weight: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +58,19 @@ def play(
         planted=planted,
         instances=tuple(_instances(player.steps, planted, tools)),
     )
+
+
+def texts_of(instances: Iterable[Instance]) -> Iterator[str]:
+    """Yield every text of instances: contents, and the arguments of calls."""
+    for instance in instances:
+        for message in instance.messages:
+            content = message.get("content")
+            if isinstance(content, str):
+                yield content
+            for part in content if isinstance(content, list) else ():
+                yield str(part.get("text", ""))
+            for call in message.get("tool_calls") or ():
+                yield str(call["function"]["arguments"])
 
 
 @dataclass(slots=True)
@@ -165,4 +174,4 @@ def _instances(
         trained = tuple(span.message for span in cut.trained if span.step not in planted)
         if trained:
             messages = tuple(orjson.loads(message) for message in cut.messages)
-            yield Instance(messages=messages, tools=tools, trained=trained, weight=cut.weight)
+            yield Instance(messages=messages, tools=tools, trained=trained)

@@ -8,6 +8,7 @@ where long text is put away.
 import random
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import Protocol
 
 from sculptor.mom.recipes.corpus.families import (
@@ -19,7 +20,7 @@ from sculptor.mom.recipes.corpus.families import (
     tool_logs,
     updates,
 )
-from sculptor.mom.recipes.corpus.rollout import Instance, Played, play
+from sculptor.mom.recipes.corpus.rollout import Instance, Played, play, texts_of
 from sculptor.mom.recipes.corpus.scene import Answers, Call, Form, Move, Scene, Script, Turn
 
 _PLANTED: Sequence[Call] = (
@@ -128,6 +129,13 @@ def iter_samples(seed: int, *, mix: Mix, start: int = 0, step: int = 1) -> Itera
     while True:
         yield make_sample(seed, index, mix=mix)
         index += step
+
+
+def iter_texts(seed: int, *, samples: int, mix: Mix | None = None) -> Iterator[str]:
+    """Yield the texts of a seed's samples, first view and last: what a tokenizer learns from."""
+    for sample in islice(iter_samples(seed, mix=mix or Mix()), samples):
+        first, last = sample.instances[:1], sample.instances[1:][-1:]
+        yield from texts_of((*first, *last))
 
 
 def _with_mistake(scene: Scene, call: Call) -> Scene:
