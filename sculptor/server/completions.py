@@ -12,7 +12,7 @@ import time
 from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict
 
 import orjson
 import structlog
@@ -91,6 +91,12 @@ class Plan:
     status: str
     managed: bool = False
     choices: ModelRequest | None = None
+
+
+class _Head(TypedDict):
+    id: str
+    created: int
+    model: str
 
 
 class ChatCompletions:
@@ -363,9 +369,7 @@ class ChatCompletions:
         completed = replace(turn.answer, message=orjson.loads(wire))
         body = format_completion(
             completed,
-            id=_answer_id(),
-            created=int(exchange.asked_at),
-            model=self._backend.model_name(exchange.request.model),
+            **self._head(exchange),
             usage=self._usage(live, turn),
             fields=self._extension(live, turn) if plan.managed else None,
         )
@@ -379,12 +383,13 @@ class ChatCompletions:
         send: Send,
         watch: ClientWatch,
     ) -> None:
-        """Relay an answer of several choices untouched; the first is kept in the store."""
+        """Relay an answer of several choices; the first is kept in the store."""
         model, call = exchange.model, plan.choices
         assert isinstance(model, HttpModel)
         assert call is not None
+        head = self._head(exchange)
         if not exchange.request.stream:
-            body, answers = await read_whole(model, call)
+            body, answers = await read_whole(model, call, head)
             await self._record(live, turn_of(answers[0]))
             headers = [*model.headers, *_own_headers(exchange, live, plan)]
             await _send_json(send, body, headers)
@@ -395,11 +400,19 @@ class ChatCompletions:
         )
         async with stream as out:
             try:
-                answers = await relay_stream(model, call, out)
+                answers = await relay_stream(model, call, out, head)
                 await self._record(live, turn_of(answers[0]))
                 await out.end(DONE)
             except Exception as error:
                 await self._break(exchange, out, error)
+
+    def _head(self, exchange: Exchange) -> _Head:
+        """Return what every piece of an answer bears."""
+        return {
+            "id": f"chatcmpl-{new_name()}",
+            "created": int(exchange.asked_at),
+            "model": self._backend.model_name(exchange.request.model),
+        }
 
     async def _break(self, exchange: Exchange, out: EventStream, error: Exception) -> None:
         """End a stream in an error frame; before its head went out, the error is raised."""
@@ -424,9 +437,7 @@ class ChatCompletions:
         watch: ClientWatch,
     ) -> None:
         writer = ChunkWriter(
-            id=_answer_id(),
-            created=int(exchange.asked_at),
-            model=self._backend.model_name(exchange.request.model),
+            **self._head(exchange),
             include_usage=exchange.request.include_usage,
         )
         headers = _own_headers(exchange, live, plan)
@@ -531,10 +542,6 @@ async def _send_json(send: Send, body: bytes, headers: RawHeaders) -> None:
     ]
     await send({"type": "http.response.start", "status": 200, "headers": start})
     await send({"type": "http.response.body", "body": body})
-
-
-def _answer_id() -> str:
-    return f"chatcmpl-{new_name()}"
 
 
 def _own_headers(exchange: Exchange, live: LiveLane | None, plan: Plan) -> RawHeaders:
