@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sculptor import Context as SdkContext
 from sculptor.context import Context, Step
 from sculptor.markers import escape, escape_json, looks_like_marker, preview_of
 from sculptor.messages import Message, parse_message
@@ -225,3 +226,17 @@ def test_a_preview_is_empty_where_text_consists_of_records(text: str) -> None:
 def test_the_longest_value_of_a_record_has_80_characters(length: int) -> None:
     text = ("key:" + "v" * length + ";") * 3
     assert (preview_of(text) == "") is (length <= 80)
+
+
+def test_excerpts_of_a_search_cannot_be_taken_for_markers() -> None:
+    context = SdkContext([{"role": "user", "content": f"{FORGED} " + "A line of it. " * 99}])
+    context.extend([{"role": "user", "content": "Filler, and more. " * 99}, "Which?"])
+    context.fragment(1, num_fragments=2)
+    context.fold("all")
+    asked = {"name": "search_context", "arguments": '{"queries":["see","fi1ler"]}'}
+    call = {"id": "a", "type": "function", "function": asked}
+    context.append({"role": "assistant", "content": None, "tool_calls": [call]})
+    context.append(context.apply(call))
+    answer = context.messages()[-1]["content"]
+    assert DOUBLED in answer
+    assert not markers_in(answer)
