@@ -5,7 +5,7 @@ import contextlib
 import hashlib
 import os
 import secrets
-import stat
+import tempfile
 from collections.abc import AsyncIterator, Callable
 from functools import lru_cache
 from pathlib import Path
@@ -237,18 +237,25 @@ def server_secret(settings: Settings) -> bytes:
         return secrets.token_bytes(32)
     place = path.with_suffix(path.suffix + ".secret")
     try:
+        if not place.exists():
+            _make_secret(place)
         return hashlib.sha256(place.read_bytes()).digest()
-    except FileNotFoundError:
-        return hashlib.sha256(_new_secret(place)).digest()
     except OSError as error:
-        raise StoreError(f"{place} cannot be read: {error}.") from error
+        raise StoreError(f"{place} cannot be read or made: {error}.") from error
 
 
-def _new_secret(place: Path) -> bytes:
-    made = secrets.token_bytes(32)
+def _make_secret(place: Path) -> None:
+    """Make a secret, whole or not at all; where another server made one meanwhile, that stays."""
     place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
-    handle = os.open(place, flags, stat.S_IRUSR | stat.S_IWUSR)
-    with os.fdopen(handle, "wb") as file:
-        file.write(made)
-    return made
+    handle, draft = tempfile.mkstemp(dir=place.parent)  # for nobody but its owner
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(secrets.token_bytes(32))
+        try:
+            os.link(draft, place)
+        except FileExistsError:
+            pass
+        except OSError:  # a file system without hard links
+            os.replace(draft, place)
+    finally:
+        Path(draft).unlink(missing_ok=True)
