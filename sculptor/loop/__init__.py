@@ -10,6 +10,7 @@ from sculptor.loop.drive import (
     drive_blocking,
 )
 from sculptor.loop.overflow import fold_to_fit
+from sculptor.loop.report import told_context, told_usage
 from sculptor.loop.requests import (
     ClientRequest,
     MessageCache,
@@ -42,5 +43,7 @@ __all__ = [
     "pass_through",
     "read_request",
     "run_turn",
+    "told_context",
+    "told_usage",
     "turn_of",
 ]
