@@ -8,6 +8,7 @@ from sculptor.loop.drive import (
     deltas_of,
     drive,
     drive_blocking,
+    relay,
 )
 from sculptor.loop.overflow import fold_to_fit
 from sculptor.loop.pairing import check_pairs, check_shape
@@ -42,6 +43,7 @@ __all__ = [
     "model_request",
     "pass_through",
     "read_request",
+    "relay",
     "run_turn",
     "turn_of",
 ]

@@ -80,20 +80,43 @@ class LiveLane:
     """One lane at work. ``nodes`` are those of the present turn, by index in the client's list.
 
     ``opening`` is what the request brought; its last record moves the lane's head, and where that
-    loses a race the rest is written again for a branch.
+    loses a race the rest is written again for a branch. ``build`` makes the context, once somebody
+    asks for it: a short request that passes as it came never does.
     """
 
     session: Session
     lane: Lane
     expected: VersionId | None
-    context: Context
     node: Node
     nodes: dict[int, NodeId]
     placed: Placed | None
+    build: "Callable[[LiveLane], Context]"
+    made: Context | None = None
     opening: list[Record] = field(default_factory=list)
     written: "Future[None] | None" = None
     sequence: int = 0
     checkpoints: Checkpoints = field(default_factory=Checkpoints)
+
+    @property
+    def context(self) -> Context:
+        """The lane's context.
+
+        Raises:
+            StoreError: its state cannot be read.
+        """
+        if self.made is None:
+            self.made = self.build(self)
+        return self.made
+
+    @property
+    def version(self) -> VersionId:
+        """The version that is in force."""
+        return self.lane.version if self.made is None else self.made.version
+
+    @property
+    def depth(self) -> int:
+        """How many operations led to it."""
+        return self.lane.depth if self.made is None else self.made.depth
 
 
 class _Kept(NamedTuple):
@@ -101,6 +124,13 @@ class _Kept(NamedTuple):
     context: Context
     checkpoints: Checkpoints
     size_bytes: int
+
+    def goes_on_to(self, messages: Sequence[Message]) -> bool:
+        """Whether these messages begin with those that the context holds."""
+        held = self.context.messages
+        return len(held) <= len(messages) and all(
+            a is b or a.hash == b.hash for a, b in zip(held, messages, strict=False)
+        )
 
 
 class Lanes:
@@ -117,7 +147,7 @@ class Lanes:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.store = store
-        self._identity, self._counter_of = identity, counter_of
+        self._identity, self.counter_of = identity, counter_of
         self._inline, self._clock = inline, clock
         self._protected_tokens = protected_tokens
         self._kept: OrderedDict[tuple[str, str, str], _Kept] = OrderedDict()
@@ -140,26 +170,22 @@ class Lanes:
             node = self._instruction_node(placed, request.messages, now)
             new = [(len(request.messages) - 1, node)]
         lane = replace(placed.lane, node=node.id)
-        records = self._opening(placed, request.messages, new, instructions, lane)
-        context, checkpoints = self._context(placed, lane, request)
         live = LiveLane(
             session=placed.session,
             lane=lane,
             expected=lane.version,
-            context=context,
             node=node,
             nodes={index: each.id for index, each in new},
             placed=placed,
-            opening=records,
-            checkpoints=checkpoints,
+            build=lambda live: self._build(live, request),
+            opening=self._opening(placed, request.messages, new, instructions, lane),
         )
-        self._load_steps(live)
         live.written = self.store.write(live.opening)
         return live
 
     def count(self, request: ClientRequest) -> None:
         """Count a request's tokens, so that opening its lane finds them known."""
-        counter = self._counter_of(request.model)
+        counter = self.counter_of(request.model)
         for message in request.messages:
             render_message(message, (), counter, escape=False)
 
@@ -169,7 +195,7 @@ class Lanes:
         if written is None:
             return
         try:
-            await asyncio.wrap_future(written)
+            await _done(written)
         except StaleHead:
             await self._branch(live, live.opening)
 
@@ -183,7 +209,7 @@ class Lanes:
 
     async def answer(self, live: LiveLane, turn: Turn, wire: bytes) -> None:
         """Write the answer as the client saw it (``wire``) and as it was produced."""
-        message = parse_message(wire)
+        message = turn.produced if turn.produced.wire == wire else parse_message(wire)
         node = Node(
             tenant=live.session.tenant,
             session=live.session.id,
@@ -194,8 +220,8 @@ class Lanes:
             index=live.node.index + 1,
             covers=True,
             answer=True,
-            version=live.context.version,
-            depth=live.context.depth,
+            version=live.version,
+            depth=live.depth,
             time=self._clock(),
         )
         await self.settle(live)
@@ -229,20 +255,14 @@ class Lanes:
             found = self.store.wires(tenant, [name]).get(name)
             if found is not None:
                 messages.insert(min(index, len(messages)), parse_message(found))
-        context = self._new_context(session, lane, "")
-        context.extend(messages)
-        for hit in self.store.hits(tenant, session.id):
-            context.hits[hit.id] = hit
-        node = path[-1]
         return LiveLane(
             session=session,
             lane=lane,
             expected=lane.version,
-            context=context,
-            node=node,
+            node=path[-1],
             nodes={},
             placed=None,
-            checkpoints=self._checkpoints_of(lane),
+            build=lambda live: self._filled(live, messages, ""),
         )
 
     async def save(self, live: LiveLane) -> None:
@@ -335,27 +355,30 @@ class Lanes:
         records.append(MoveHead(lane=lane, expected=placed.expected))
         return records
 
-    def _context(
-        self, placed: Placed, lane: Lane, request: ClientRequest
-    ) -> tuple[Context, Checkpoints]:
+    def _build(self, live: LiveLane, request: ClientRequest) -> Context:
+        """Make a lane's context from the request, or go on with the one kept in memory."""
         # Taken out while it is used: another request of this lane gets a context of its own.
-        kept = self._take((lane.tenant, lane.session, lane.id))
+        kept = self._take(_name(live))
         messages = request.messages
-        if kept is not None and kept.version == lane.version:
-            context = kept.context
-            count = len(context.messages)
-            if count <= len(messages) and all(
-                a is b or a.hash == b.hash for a, b in zip(context.messages, messages, strict=False)
-            ):
-                context.extend(messages[count:])
-                context.steps = []
-                return context, kept.checkpoints
-        context = self._new_context(placed.session, lane, request.model)
+        if kept is not None and kept.version == live.lane.version and kept.goes_on_to(messages):
+            context, live.checkpoints = kept.context, kept.checkpoints
+            context.extend(messages[len(context.messages) :])
+            context.steps = []
+        else:
+            context = self._filled(live, messages, request.model)
+        self._load_steps(live, context)
+        return context
+
+    def _filled(self, live: LiveLane, messages: Sequence[Message], model: str) -> Context:
+        """Make a lane's context from what is stored."""
+        lane = live.lane
+        context = self._new_context(live.session, lane, model)
         context.extend(messages)
         if lane.depth:
             for hit in self.store.hits(lane.tenant, lane.session):
                 context.hits[hit.id] = hit
-        return context, self._checkpoints_of(lane)
+        live.checkpoints = self._checkpoints_of(lane)
+        return context
 
     def _checkpoints_of(self, lane: Lane) -> Checkpoints:
         if not lane.depth:
@@ -368,7 +391,7 @@ class Lanes:
         dropped = {_key(name): count for name, count in lane.dropped.items()}
         return Context(
             seed=session.seed,
-            counter=self._counter_of(model),
+            counter=self.counter_of(model),
             state=state,
             version=lane.version,
             depth=lane.depth,
@@ -383,9 +406,9 @@ class Lanes:
         children = self.store.children(node.tenant, node.session, node.id)
         return any(child.answer for child in children)
 
-    def _load_steps(self, live: LiveLane) -> None:
+    def _load_steps(self, live: LiveLane, context: Context) -> None:
         """Bring back the step groups of the open turn, where it spans several requests."""
-        placed, context = live.placed, live.context
+        placed = live.placed
         start = context.turn_start
         if placed is None or placed.node is None or placed.matched <= start:
             return
@@ -467,12 +490,15 @@ class Lanes:
         live.expected = live.lane.version
 
     def _head(self, live: LiveLane) -> MoveHead:
-        context = live.context
-        live.lane = replace(live.lane, version=context.version, depth=context.depth)
+        context = live.made
+        if context is not None:
+            live.lane = replace(live.lane, version=context.version, depth=context.depth)
         return MoveHead(lane=live.lane, expected=live.expected)
 
     def _operations(self, live: LiveLane, node: Node) -> list[Record]:
-        context, records = live.context, list[Record]()
+        context, records = live.made, list[Record]()
+        if context is None or not context.unsaved:
+            return records
         tenant, session = live.session.tenant, live.session.id
         made = [item for item in context.unsaved if isinstance(item, Operation)]
         records += [
@@ -529,6 +555,8 @@ class Lanes:
         return [row]
 
     def _keep_in_memory(self, live: LiveLane) -> None:
+        if live.made is None:
+            return
         self.forget(live)
         size = sum(len(message.wire) for message in live.context.messages)
         live.context.steps = []
@@ -540,11 +568,19 @@ class Lanes:
             self._kept_bytes -= self._kept.popitem(last=False)[1].size_bytes
 
 
+async def _done(written: "Future[None]") -> None:
+    """Wait for a write; one that is done already, as most are by the answer, costs no wait."""
+    if written.done():
+        written.result()
+    else:
+        await asyncio.wrap_future(written)
+
+
 def _at(live: LiveLane, record: Record) -> Record:
     """Return a record with a node's version brought up to the lane's."""
     if not isinstance(record, Node):
         return record
-    return replace(record, version=live.context.version, depth=live.context.depth)
+    return replace(record, version=live.version, depth=live.depth)
 
 
 def lane_of(store: Store, tenant: TenantId, session: SessionId, name: str | None) -> Lane | None:
