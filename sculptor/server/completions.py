@@ -59,7 +59,8 @@ from sculptor.tools import NeedRanked, toolset
 log = structlog.get_logger("sculptor")
 
 Mode = Literal["off", "auto", "on"]
-_LONG_BODY_BYTES = 100_000
+_LONG_BODY_BYTES = 1_000_000
+_LONG_TEXT_BYTES = 50_000
 _RESERVED_ANSWER_TOKENS = 1_024
 _UNKNOWN_TOKENIZER_RESERVE = 0.05
 _OVERFLOW_TRIES = 2
@@ -177,15 +178,16 @@ class ChatCompletions:
     # Reading
 
     async def _prepare(self, body: bytes, *, counted: bool) -> ClientRequest:
-        """Read a body; a long one in a thread, with its tokens counted, so that others go on."""
-        if len(body) <= _LONG_BODY_BYTES:
-            return self._read(body)
-        return await asyncio.to_thread(self._read_long, body, counted=counted)
+        """Read a body; what takes long goes to a thread, so that others go on.
 
-    def _read_long(self, body: bytes, *, counted: bool) -> ClientRequest:
-        request = self._read(body)
-        if counted:
-            self._lanes.count(request)
+        Reading is fast and counting is not: only text that was never counted makes a request slow.
+        """
+        if len(body) > _LONG_BODY_BYTES:
+            request = await asyncio.to_thread(self._read, body)
+        else:
+            request = self._read(body)
+        if counted and self._lanes.uncounted_bytes(request) > _LONG_TEXT_BYTES:
+            await asyncio.to_thread(self._lanes.count, request)
         return request
 
     def _read(self, body: bytes) -> ClientRequest:

@@ -13,6 +13,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
+from itertools import takewhile
 from typing import Any, Literal, NamedTuple
 
 from sculptor.chat import Usage
@@ -21,7 +22,7 @@ from sculptor.errors import OperationNotFound, StaleHead
 from sculptor.loop import ClientRequest, Turn
 from sculptor.messages import Message, extend_chain, parse_message
 from sculptor.operations import Operation, VersionId, operation_id
-from sculptor.rendering import render_message
+from sculptor.rendering import is_counted, render_message
 from sculptor.server.identity import Identity, Placed
 from sculptor.server.names import new_name
 from sculptor.store.checkpoints import Checkpoints
@@ -188,6 +189,12 @@ class Lanes:
         counter = self.counter_of(request.model)
         for message in request.messages:
             render_message(message, (), counter, escape=False)
+
+    def uncounted_bytes(self, request: ClientRequest) -> int:
+        """Return how much of a request is new at its end: messages whose tokens nobody counted."""
+        counter = self.counter_of(request.model)
+        new = takewhile(lambda each: not is_counted(each, counter), reversed(request.messages))
+        return sum(len(message.wire) for message in new)
 
     async def settle(self, live: LiveLane) -> None:
         """Wait until what was opened is written; a lost race makes the lane a branch."""
