@@ -27,7 +27,13 @@ from sculptor.operations import (
     arguments_of,
     depth_of,
 )
-from sculptor.rendering import Rendered, common_tokens, has_look_alike, render_message
+from sculptor.rendering import (
+    Rendered,
+    common_tokens,
+    escaped_wire,
+    has_look_alike,
+    render_message,
+)
 from sculptor.state import (
     HIDDEN,
     Author,
@@ -440,7 +446,10 @@ class Context:
             if not any(step.replaces for step in groups):
                 yield rendered.wire
             for step in groups:
-                yield from (message.wire for message in step.messages)
+                yield from (self._step_wire(message) for message in step.messages)
+
+    def _step_wire(self, message: Message) -> bytes:
+        return escaped_wire(message) if self.is_marked else message.wire
 
     def _view_index(self, index: int) -> int:
         added = (len(s.messages) - s.replaces for s in self.open_steps() if s.after < index)

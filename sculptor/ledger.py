@@ -10,6 +10,7 @@ from itertools import islice
 import orjson
 
 from sculptor.context import Context
+from sculptor.spans import elements, locate, splice, with_member
 
 _ROWS = 24
 
@@ -45,8 +46,20 @@ def with_ledger(context: Context, messages: tuple[bytes, ...]) -> tuple[bytes, .
     text = ledger_text(context)
     if text is None:
         return None
-    value = orjson.loads(messages[-1])
-    content = value.get("content")
-    parts = [{"type": "text", "text": content}] if isinstance(content, str) else list(content or ())
-    value["content"] = [*parts, {"type": "text", "text": text}]
-    return (*messages[:-1], orjson.dumps(value))
+    return (*messages[:-1], _with_part(messages[-1], orjson.dumps({"type": "text", "text": text})))
+
+
+def _with_part(wire: bytes, part: bytes) -> bytes:
+    """Return a message with one more content part; of the rest every byte stays."""
+    try:
+        span = locate(wire, ("content",))
+    except KeyError:
+        return with_member(wire, "content", b"[%b]" % part)
+    content = wire[span.start : span.end]
+    if content.startswith(b'"'):
+        content = b'[{"type":"text","text":%b},%b]' % (content, part)
+    elif content.startswith(b"[") and any(elements(content, 0)):
+        content = content[:-1] + b"," + part + b"]"
+    else:
+        content = b"[%b]" % part
+    return splice(wire, [(span, content)])

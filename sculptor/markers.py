@@ -1,27 +1,52 @@
 """The lines that stand in a view for what is hidden, and how client text is kept apart from them.
 
 Markers carry no authority: tools take IDs from state, never from text. So that a reader can still
-tell a marker from a copy of one, client text that matches the grammar is shown with its opening
-bracket doubled, in a view that holds a marker. Nothing is changed at rest.
+tell a marker from a copy of one, in a view that holds a marker each opening bracket that stands
+directly before a marker's body is doubled in client text. The grammar of a view: a run of opening
+brackets before a body ends in a marker of ours if the run is odd, and is client text, of half as
+many brackets, if it is even. A run at the end of client text directly before a marker of ours
+stands before its body too, and is doubled like the rest. Nothing is changed at rest.
 """
 
 import re
 
+import orjson
+
 OPEN, CLOSE = "⟦", "⟧"
 
-_GRAMMAR = re.compile(r"⟦(?=/?f[0-9a-f]{5}(?:⟧| folded\b| summary\b))")
+_BODY = "/?f[0-9a-f]{5}(?:⟧| folded| summary)"
+_LOOK_ALIKE = re.compile(f"(?<!⟦)⟦++(?={_BODY})")
+_LOOK_ALIKE_OR_END = re.compile(rf"(?<!⟦)⟦++(?={_BODY}|\Z)")
+_STRING = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
 _PREVIEW_CHARS = 30
-_RECORDS = re.compile(r"[^\n;:]{1,60}[:=][^\n;]{1,80}[;\n]")
+_RECORD = re.compile("[^:][:=].", re.DOTALL)
+_RECORD_CHARS = 80
 
 
 def looks_like_marker(text: str) -> bool:
     """Whether some stretch of ``text`` matches the marker grammar."""
-    return OPEN in text and _GRAMMAR.search(text) is not None
+    return OPEN in text and _LOOK_ALIKE.search(text) is not None
 
 
-def escape(text: str) -> str:
-    """Return ``text`` with the opening bracket of each look-alike doubled."""
-    return _GRAMMAR.sub(OPEN * 2, text) if OPEN in text else text
+def escape(text: str, *, before_marker: bool = False) -> str:
+    """Return ``text`` with the opening brackets of each look-alike doubled.
+
+    ``before_marker`` says that a marker of ours follows it directly.
+    """
+    pattern = _LOOK_ALIKE_OR_END if before_marker else _LOOK_ALIKE
+    return pattern.sub(_doubled, text) if OPEN in text else text
+
+
+def escape_json(text: str) -> str:
+    """Return JSON text with the look-alikes in its strings doubled, however they are spelled.
+
+    Every string without one stays as it is written; what is no JSON is treated as plain text.
+    """
+    try:
+        orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return escape(text)
+    return _STRING.sub(_escaped_string, text)
 
 
 def folded(fragment_id: str, tokens: int, preview: str) -> str:
@@ -48,13 +73,31 @@ def preview_of(text: str) -> str:
     In a list of records the ends are stale values, and showing them brings back the interference
     the fold was to remove.
     """
-    head = text[:600]
-    if len(_RECORDS.findall(head)) >= 3:
+    if _count_records(text[:600]) >= 3:
         return ""
     words = _one_line(text[:200]), _one_line(text[-200:])
     first, last = words[0][:_PREVIEW_CHARS], words[1][-_PREVIEW_CHARS:]
     shown = first if len(text) <= 2 * _PREVIEW_CHARS else f"{first} … {last}"
-    return escape(shown.replace('"', "'").replace(CLOSE, "]").replace(OPEN, "["))
+    return shown.replace('"', "'").replace(CLOSE, "]").replace(OPEN, "[")
+
+
+def _count_records(text: str) -> int:
+    """Count the pieces that a ``;`` or a line end closes and that end in a key and a value.
+
+    Of each piece only its end is read: the longest value, and the mark and key before it.
+    """
+    *closed, _ = text.replace("\n", ";").split(";")
+    return sum(_RECORD.search(piece[-_RECORD_CHARS - 2 :]) is not None for piece in closed)
+
+
+def _doubled(found: re.Match[str]) -> str:
+    return found.group() * 2
+
+
+def _escaped_string(found: re.Match[str]) -> str:
+    value: str = orjson.loads(found.group())
+    shown = escape(value)
+    return found.group() if shown == value else orjson.dumps(shown).decode()
 
 
 def _one_line(text: str) -> str:

@@ -7,7 +7,7 @@ nothing else is touched; a message with nothing in force is its own original byt
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -17,11 +17,17 @@ from sculptor.spans import locate, splice
 from sculptor.state import HIDDEN, Fragment
 from sculptor.tokens import TokenCounter
 
+Path = tuple[str | int, ...]
+"""Where a value lies in a message, as ``spans.locate`` takes it."""
+
 MESSAGE_OVERHEAD_TOKENS = 4
 """What a chat template adds around one message."""
 
 IMAGE_TOKENS = {"low": 85, "high": 765}
 """What OpenAI's vision models take for one image of 1024 x 1024 pixels, by level of detail."""
+
+_OPEN_SPELLINGS = (markers.OPEN.encode(), b"\\u27e6", b"\\u27E6")
+"""How an opening bracket may stand in JSON."""
 
 
 class Stretch(NamedTuple):
@@ -55,9 +61,8 @@ def render_message(
     ``inline`` puts boundary markers around visible fragments.
     """
     altered = any(leaf.status in HIDDEN for leaf in leaves) or (inline and bool(leaves))
-    forged = escape and has_look_alike(message)
     tokens = fixed_tokens(message, counter)
-    edits = []
+    edits = dict(_escapes(message)) if escape else {}
     stretches: list[tuple[str, int]] = []
     for index, part in enumerate(message.parts):
         if part.text_path is None:
@@ -68,12 +73,11 @@ def render_message(
         else:
             runs = _whole(part, counter, _count_key(message, index))
         stretches += [(run.name, run.tokens) for run in runs]
-        if (altered and inside) or (forged and markers.looks_like_marker(part.text)):
+        if altered and inside:
             text = "".join(_escaped(runs) if escape else (run.text for run in runs))
-            edits.append((locate(message.wire, part.text_path), orjson.dumps(text)))
-    edits.sort()
+            edits[part.text_path] = orjson.dumps(text)
     return Rendered(
-        wire=splice(message.wire, edits) if edits else message.wire,
+        wire=_edited(message.wire, edits),
         tokens=tokens + sum(count for _, count in stretches),
         stretches=tuple(stretches),
     )
@@ -90,10 +94,12 @@ def is_counted(message: Message, counter: TokenCounter) -> bool:
 
 def has_look_alike(message: Message) -> bool:
     """Whether client text in the message matches the marker grammar."""
-    return any(
-        part.text_path is not None and markers.looks_like_marker(part.text)
-        for part in message.parts
-    )
+    return next(_escapes(message), None) is not None
+
+
+def escaped_wire(message: Message) -> bytes:
+    """Return a message's bytes as a view that holds a marker shows them."""
+    return _edited(message.wire, dict(_escapes(message)))
 
 
 def fixed_tokens(message: Message, counter: TokenCounter) -> int:
@@ -162,9 +168,60 @@ def _leaf(leaf: Fragment, text: str, counter: TokenCounter, *, inline: bool) -> 
 
 def _escaped(runs: Sequence[Stretch]) -> Iterator[str]:
     """Double look-alikes in client text, runs of it joined first: a border must not hide one."""
+    left = len(runs)
     for own, group in groupby(runs, key=lambda run: bool(run.name)):
         texts = [run.text for run in group]
-        if not own:
-            yield markers.escape("".join(texts))
-        else:
-            yield from texts
+        left -= len(texts)
+        text = "".join(texts)
+        yield text if own else markers.escape(text, before_marker=left > 0)
+
+
+def _escapes(message: Message) -> Iterator[tuple[Path, bytes]]:
+    """Yield each string that holds a look-alike: its path, and its literal with that doubled.
+
+    Reasoning is left out: providers sign it, so it stays as it is, and no marker ever stands there.
+    """
+    if not any(spelling in message.wire for spelling in _OPEN_SPELLINGS):
+        return
+    for part in message.parts:
+        if part.text_path is not None and markers.looks_like_marker(part.text):
+            yield part.text_path, orjson.dumps(markers.escape(part.text))
+    for path in _quoted_paths(orjson.loads(message.wire)):
+        span = locate(message.wire, path)
+        literal = message.wire[span.start : span.end]
+        shown = _escaped_literal(literal)
+        if shown != literal:
+            yield path, shown
+
+
+def _quoted_paths(value: dict[str, Any]) -> Iterator[Path]:
+    """Yield where a message holds client text beside its text parts: refusals, and calls."""
+    if isinstance(value.get("refusal"), str):
+        yield ("refusal",)
+    content = value.get("content")
+    for index, item in enumerate(content if isinstance(content, list) else ()):
+        if isinstance(item.get("refusal"), str):
+            yield ("content", index, "refusal")
+    bodies: list[tuple[Path, dict[str, Any]]] = [
+        (("tool_calls", index, kind), call[kind])
+        for index, call in enumerate(value.get("tool_calls") or ())
+        for kind in [call.get("type") or "function"]
+    ]
+    if isinstance(value.get("function_call"), dict):
+        bodies.append((("function_call",), value["function_call"]))
+    for path, body in bodies:
+        yield from ((*path, key) for key in ("arguments", "input") if key in body)
+
+
+def _escaped_literal(literal: bytes) -> bytes:
+    if not literal.startswith(b'"'):
+        return markers.escape_json(literal.decode()).encode()
+    text: str = orjson.loads(literal)
+    shown = markers.escape_json(text)
+    return literal if shown == text else orjson.dumps(shown)
+
+
+def _edited(wire: bytes, edits: dict[Path, bytes]) -> bytes:
+    if not edits:
+        return wire
+    return splice(wire, sorted((locate(wire, path), new) for path, new in edits.items()))

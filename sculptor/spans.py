@@ -71,9 +71,7 @@ def members(raw: bytes, start: int) -> Iterator[tuple[str, Span]]:
         at = _skip(raw, end)
 
 
-def members_and_elements(
-    raw: bytes, start: int, name: str
-) -> tuple[dict[str, Span], list[Span]]:
+def members_and_elements(raw: bytes, start: int, name: str) -> tuple[dict[str, Span], list[Span]]:
     """Return the spans of an object's values by key, and those inside the array under ``name``.
 
     The array is long and is read once for both.

@@ -35,10 +35,29 @@ class Group(TyperGroup):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise typer.Exit(1) from None
         except (SculptorError, OSError) as error:
-            typer.echo(f"Error: {error}", err=True)
+            typer.echo(f"Error: {visible(str(error))}", err=True)
             raise typer.Exit(1) from error
         except KeyboardInterrupt:
             raise typer.Exit(INTERRUPTED) from None
+
+
+_VISIBLE = {
+    **{code: chr(0x2400 + code) for code in range(0x20) if chr(code) not in "\n\t"},
+    0x7F: "\u2421",
+    **{code: f"\\x{code:02x}" for code in range(0x80, 0xA0)},
+    **{code: f"\\u{code:04x}" for code in (0x200E, 0x200F, *range(0x202A, 0x202F))},
+    **{code: f"\\u{code:04x}" for code in range(0x2066, 0x206A)},
+}
+
+
+def visible(text: str) -> str:
+    """Return text that does nothing to a terminal: control characters show as what they are.
+
+    Conversations hold what anybody wrote; an escape sequence in one could rename a window, hide a
+    line or write to the clipboard of who looks at it. Marks that turn the direction of writing are
+    shown too. Line ends and tabs stay.
+    """
+    return text.translate(_VISIBLE)
 
 
 def print_json(value: object) -> None:

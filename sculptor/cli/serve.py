@@ -2,8 +2,10 @@
 
 from typing import TYPE_CHECKING
 
+import typer
+
 from sculptor.cli import options
-from sculptor.cli.console import AsJson, print_json, print_pairs
+from sculptor.cli.console import INTERRUPTED, AsJson, print_json, print_pairs
 
 if TYPE_CHECKING:
     from sculptor.server.settings import Settings
@@ -57,12 +59,14 @@ def serve(
 
 
 def run_server(settings: "Settings", *, as_json: bool) -> None:
-    """Serve until Ctrl-C or SIGTERM, having told the address.
+    """Serve until Ctrl-C or SIGTERM, having told the address; a second one ends it at once.
 
     Raises:
         SettingsError: the address cannot be bound, or a key is not set.
         StoreError: the store cannot be opened.
     """
+    import structlog
+
     from sculptor.cli.logs import configure_logs
     from sculptor.server.app import Server
     from sculptor.server.run import serve as serve_until_stopped
@@ -75,10 +79,15 @@ def run_server(settings: "Settings", *, as_json: bool) -> None:
         else:
             print_pairs(start_lines(settings, address), title=f"Sculptor is listening on {address}")
 
-    try:
-        serve_until_stopped(settings, server=Server(settings), started=announce)
-    except KeyboardInterrupt:
-        return  # the server has drained and closed the store by now
+    def say(line: str) -> None:
+        if as_json:
+            structlog.get_logger("sculptor").info(line)
+        else:
+            typer.echo(line, err=True)
+
+    server = Server(settings)
+    if serve_until_stopped(settings, server=server, started=announce, stopping=say):
+        raise typer.Exit(INTERRUPTED)
 
 
 def start_facts(settings: "Settings", address: str) -> dict[str, object]:

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import typer
 
 from sculptor.cli import options
-from sculptor.cli.console import AsJson, CommandError, Group, print_json
+from sculptor.cli.console import AsJson, CommandError, Group, print_json, visible
 from sculptor.cli.management import Management, open_management
 
 app = typer.Typer(
@@ -156,11 +156,15 @@ def export(
 ) -> None:
     """Write a session out whole: JSON with nothing left out, or Markdown to read.
 
+    On a terminal, control characters of Markdown are shown and not obeyed.
+
     Example: sculptor sessions export last --format markdown -o session.md
     """
     with _management(tenant, store, host, port) as api:
         content = api.read(f"/sessions/{api.find(session)}/export", format=form)
     if output is None:
+        if form == "markdown" and sys.stdout.isatty():
+            content = visible(content.decode()).encode()
         sys.stdout.buffer.write(content)
         sys.stdout.buffer.flush()
         return

@@ -10,6 +10,8 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from sculptor.cli.console import visible
+
 Row = Mapping[str, Any]
 
 _SHOWN_CHARS = 160
@@ -43,7 +45,7 @@ def print_session(answer: Row, shown_lane: str) -> None:
     for lane in answer["lanes"]:
         mark = " *" if lane["id"] == shown_lane and len(answer["lanes"]) > 1 else ""
         offered = "offered" if lane["admitted"] else "not yet"
-        agent, count = escape(lane["agent"] or "-"), f"{lane['operations']:,}"
+        agent, count = escape(visible(lane["agent"] or "-")), f"{lane['operations']:,}"
         table.add_row(lane["id"] + mark, agent, ago(lane["used"]), count, offered)
     console.print(table)
     if answer["usage"]:
@@ -86,7 +88,7 @@ def print_fragments(rows: Sequence[Row]) -> None:
     for row in rows[:_LISTED]:
         pin = f", pinned by {row['pinned_by']}" if row["pinned_by"] else ""
         state = Text(row["status"] + pin, style=_STYLES.get(row["status"], ""))
-        begin = Text(" ".join(row["starts"].split()), overflow="ellipsis", no_wrap=True)
+        begin = Text(visible(" ".join(row["starts"].split())), overflow="ellipsis", no_wrap=True)
         table.add_row(
             row["id"], str(row["message"]), row["role"], f"{row['tokens']:,}", state, begin
         )
@@ -111,7 +113,7 @@ def print_diff(answer: Row, *, whole: bool) -> None:
         for stretch in row["stretches"]:
             style = _STYLES.get(stretch["kind"], "dim")
             texts = (stretch["original"], stretch["rendered"])
-            left, right = (text if whole else _elided(text) for text in texts)
+            left, right = (visible(text if whole else _elided(text)) for text in texts)
             if stretch["kind"] == "same":
                 right = "unchanged"
             table.add_row(Text(left, style=style if style == "dim" else ""), Text(right, style))

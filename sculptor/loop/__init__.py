@@ -11,12 +11,12 @@ from sculptor.loop.drive import (
     relay,
 )
 from sculptor.loop.overflow import fold_to_fit
-from sculptor.loop.pairing import check_pairs, check_shape
 from sculptor.loop.requests import (
     ClientRequest,
     MessageCache,
     ModelRequest,
     StandDown,
+    check_request,
     model_request,
     read_request,
 )
@@ -34,8 +34,7 @@ __all__ = [
     "StandDown",
     "Surroundings",
     "Turn",
-    "check_pairs",
-    "check_shape",
+    "check_request",
     "deltas_of",
     "drive",
     "drive_blocking",

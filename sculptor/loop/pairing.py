@@ -5,40 +5,49 @@ message per call; each ``tool`` message answers a call of the nearest assistant 
 call ids are unique in the list; arguments are JSON text. Duplicate ids and broken arguments are
 repaired, with the same change on both sides; an orphan on either side is the client's mistake and
 is refused with words.
+
+A repair is for the upstream alone: what is stored, rendered and compared are the client's own
+bytes. It is made of a list just before it leaves, the same list giving the same bytes, and touches
+no byte but those of the literals it replaces.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import orjson
 
 from sculptor.errors import InvalidMessage
-from sculptor.messages import RESULT_ROLES, Message, parse_message
+from sculptor.messages import RESULT_ROLES, Message
+from sculptor.spans import Span, locate, splice, with_member
+
+Edit = tuple[Span, bytes]
 
 
-def check_pairs(messages: Sequence[Message]) -> tuple[Message, ...]:
-    """Return the list with its pairs in order, the same objects where nothing was to be repaired.
+def pair_up(messages: Sequence[Message]) -> tuple[bytes, ...]:
+    """Return the list's wire bytes with its pairs in order.
+
+    They are the messages' own objects where nothing was to be repaired.
 
     Raises:
         InvalidMessage: a result answers no call, a call has no result, or the list begins with one.
     """
     if not any(message.call_ids or message.role == "tool" for message in messages):
-        return tuple(messages)
-    checked: list[Message] = []
+        return tuple(message.wire for message in messages)
+    paired: list[bytes] = []
     seen: set[str] = set()
     waiting: dict[str, str] = {}
     for index, message in enumerate(messages):
         if message.role == "tool":
-            checked.append(_answer(message, waiting, index))
+            paired.append(_answer(message, waiting, index))
             continue
         if waiting:
             raise _unanswered(waiting, index)
         renamed = _new_names(message, seen)
         waiting = {old: renamed.get(old, old) for old in message.call_ids}
         seen.update(waiting.values())
-        checked.append(_repaired(message, renamed))
+        paired.append(_repaired(message, renamed))
     if waiting:
         raise _unanswered(waiting, len(messages))
-    return tuple(checked)
+    return tuple(paired)
 
 
 def check_shape(messages: Sequence[Message]) -> None:
@@ -59,7 +68,7 @@ def check_shape(messages: Sequence[Message]) -> None:
                 )
 
 
-def _answer(message: Message, waiting: dict[str, str], index: int) -> Message:
+def _answer(message: Message, waiting: dict[str, str], index: int) -> bytes:
     old = message.result_for
     if old is None or old not in waiting:
         raise InvalidMessage(
@@ -69,9 +78,8 @@ def _answer(message: Message, waiting: dict[str, str], index: int) -> Message:
         )
     new = waiting.pop(old)
     if new == old:
-        return message
-    value = orjson.loads(message.wire) | {"tool_call_id": new}
-    return parse_message(orjson.dumps(value), value)
+        return message.wire
+    return splice(message.wire, [(locate(message.wire, ("tool_call_id",)), orjson.dumps(new))])
 
 
 def _unanswered(waiting: dict[str, str], index: int) -> InvalidMessage:
@@ -97,20 +105,35 @@ def _new_names(message: Message, seen: set[str]) -> dict[str, str]:
     return renamed
 
 
-def _repaired(message: Message, renamed: dict[str, str]) -> Message:
+def _repaired(message: Message, renamed: dict[str, str]) -> bytes:
     if not message.call_ids:
-        return message
-    value = orjson.loads(message.wire)
-    broken = False
-    for call in value["tool_calls"]:
-        call["id"] = renamed.get(call["id"], call["id"])
+        return message.wire
+    edits = sorted(_edits(message, renamed))
+    return splice(message.wire, edits) if edits else message.wire
+
+
+def _edits(message: Message, renamed: dict[str, str]) -> Iterator[Edit]:
+    """Yield what is to be replaced in an assistant message: ids, and arguments that are no JSON."""
+    wire = message.wire
+    for index, call in enumerate(orjson.loads(wire)["tool_calls"]):
+        path = ("tool_calls", index)
+        if call["id"] in renamed:
+            yield locate(wire, (*path, "id")), orjson.dumps(renamed[call["id"]])
         function = call.get("function")
-        if isinstance(function, dict) and not _is_json(function.get("arguments")):
-            function["arguments"] = mend_arguments(function.get("arguments"))
-            broken = True
-    if not renamed and not broken:
-        return message
-    return parse_message(orjson.dumps(value), value)
+        if not isinstance(function, dict) or _is_json(function.get("arguments")):
+            continue
+        if "arguments" in function:
+            span = locate(wire, (*path, "function", "arguments"))
+            yield span, orjson.dumps(_mended_literal(wire[span.start : span.end]))
+        else:
+            span = locate(wire, (*path, "function"))
+            yield span, with_member(wire[span.start : span.end], "arguments", b'"{}"')
+
+
+def _mended_literal(literal: bytes) -> str:
+    """Return arguments as JSON text from their literal: an object goes over as it is written."""
+    value = orjson.loads(literal)
+    return mend_arguments(value) if value is None or isinstance(value, str) else literal.decode()
 
 
 def mend_arguments(arguments: object) -> str:

@@ -6,13 +6,14 @@ same bytes every time), and for the last call of an exhausted turn the tool choi
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from threading import Lock
 from typing import Any, Literal
 
 import orjson
 
 from sculptor.errors import InvalidMessage
+from sculptor.loop.pairing import check_shape, pair_up
 from sculptor.messages import Message, parse_message
 from sculptor.spans import Span, elements, members_and_elements, splice
 
@@ -24,13 +25,15 @@ StandDown = Literal["n", "tool_choice", "tool_name"]
 class ClientRequest:
     """A chat completion request as it came: its bytes, and what of it the loop must know.
 
-    ``places`` tells where in the body each of its members lies.
+    ``places`` tells where in the body each of its members lies. Where ``is_paired`` is false its
+    calls and results are repaired in each request made of it, and there alone.
     """
 
     body: bytes
     value: dict[str, Any]
     messages: tuple[Message, ...]
     places: Mapping[str, Span]
+    is_paired: bool = True
 
     @property
     def stream(self) -> bool:
@@ -140,6 +143,18 @@ def read_request(body: bytes, cache: MessageCache, value: Any = None) -> ClientR
     return ClientRequest(body=body, value=value, messages=messages, places=places)
 
 
+def check_request(request: ClientRequest) -> ClientRequest:
+    """Return the request with ``is_paired`` told.
+
+    Raises:
+        InvalidMessage: no upstream could take its messages, and no repair helps.
+    """
+    check_shape(request.messages)
+    paired = pair_up(request.messages)
+    same = all(wire is m.wire for wire, m in zip(paired, request.messages, strict=True))
+    return request if same else replace(request, is_paired=False)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelRequest:
     """One call of a model: the body to send, and the same in parts for a model in-process."""
@@ -162,15 +177,17 @@ def model_request(
 ) -> ModelRequest:
     """Return the request for one model call.
 
-    ``messages`` None leaves the client's own bytes. ``tools`` are added after the client's.
-    ``tools_off`` makes the call one that cannot use them: they stay defined, and are forbidden,
-    where the client has none of its own. ``ask_usage`` asks the upstream to report usage in a
-    stream.
+    ``messages`` None leaves the client's own bytes, repaired where its pairs are not in order.
+    ``tools`` are added after the client's. ``tools_off`` makes the call one that cannot use them:
+    they stay defined, and are forbidden, where the client has none of its own. ``ask_usage`` asks
+    the upstream to report usage in a stream.
     """
     stream = request.stream if stream is None else stream
     places = request.places
     edits: dict[str, bytes] = {}
     drops: set[str] = set()
+    if not request.is_paired:
+        messages = _paired(request, messages)
     if messages is not None:
         edits["messages"] = b"[" + b",".join(messages) + b"]"
     own = _client_tool_wires(request)
@@ -198,6 +215,13 @@ def model_request(
         value=request.value,
         stream=stream,
     )
+
+
+def _paired(request: ClientRequest, messages: Sequence[bytes] | None) -> Sequence[bytes]:
+    if messages is None:
+        return pair_up(request.messages)
+    known = {message.wire: message for message in request.messages}
+    return pair_up([known.get(wire) or parse_message(wire) for wire in messages])
 
 
 def _edited(

@@ -25,8 +25,7 @@ from sculptor.loop import (
     MessageCache,
     Surroundings,
     Turn,
-    check_pairs,
-    check_shape,
+    check_request,
     fold_to_fit,
     model_request,
     read_request,
@@ -193,7 +192,8 @@ class Sculpting:
             )
         view = context.view()
         if not view.unchanged:
-            arguments["messages"] = [orjson.loads(wire) for wire in view.messages]
+            shown = model_request(request, view.messages).messages
+            arguments["messages"] = [orjson.loads(wire) for wire in shown]
         status = f"tools-off; reason={reason}" if offered else ""
         return Plain(arguments=arguments, status=status)
 
@@ -202,13 +202,7 @@ class Sculpting:
         if isinstance(extra, Mapping) and not extra.keys().isdisjoint((*EDITED, "n")):
             return None
         body = {key: item for key, item in arguments.items() if key not in TRANSPORT}
-        request = self._parsed(to_wire(body, where="the request"))
-        check_shape(request.messages)
-        paired = check_pairs(request.messages)
-        if any(a is not b for a, b in zip(paired, request.messages, strict=True)):
-            mended = model_request(request, [message.wire for message in paired])
-            request = self._parsed(mended.body)
-        return request
+        return check_request(self._parsed(to_wire(body, where="the request")))
 
     def _parsed(self, body: bytes) -> ClientRequest:
         with self._lock:

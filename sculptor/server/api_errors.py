@@ -4,6 +4,8 @@ FastAPI and Starlette each answer some errors in forms of their own, and print w
 know. Here every error goes up to ``Front``, which has one envelope and one line in the log for all.
 """
 
+import re
+from collections.abc import Mapping
 from typing import NoReturn
 
 from fastapi import FastAPI, Request
@@ -11,7 +13,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from sculptor.server.envelope import ApiError, describe_validation
+from sculptor.server.envelope import ApiError, describe_validation, wrong_method
 
 _SLOT = "sculptor.error"
 
@@ -58,7 +60,20 @@ async def ask(app: ASGIApp, scope: Scope, receive: Receive, send: Send, *, reque
 def _raise_http(request: Request, error: Exception) -> NoReturn:
     if isinstance(error, HTTPException) and error.status_code == 404:
         raise ApiError(404, f"{request.url.path} is not served here.", code="not_found") from None
+    if isinstance(error, HTTPException) and error.status_code == 405:
+        path = request.url.path
+        allowed = _methods(request.app, path, error.headers)
+        raise wrong_method(request.method, path, allowed) from None
     raise error
+
+
+def _methods(app: FastAPI, path: str, headers: Mapping[str, str] | None) -> set[str]:
+    """Return what a path may be asked with: of all its routes, not of the first one alone."""
+    found = set(re.findall(r"\w+", (headers or {}).get("Allow", "")))
+    for template, methods in app.openapi()["paths"].items():
+        if re.fullmatch(re.sub(r"\\{\w+\\}", "[^/]+", re.escape(template)), path):
+            found |= {method.upper() for method in methods}
+    return found
 
 
 def _raise_validation(request: Request, error: Exception) -> NoReturn:

@@ -5,7 +5,7 @@ import contextlib
 import hashlib
 import os
 import secrets
-import stat
+import tempfile
 from collections.abc import AsyncIterator, Callable
 from functools import lru_cache
 from pathlib import Path
@@ -23,9 +23,10 @@ from sculptor.server.auth import KeyRing, OriginGuard
 from sculptor.server.backends import Backend, EmbeddedBackend, HttpBackend
 from sculptor.server.completions import ChatCompletions
 from sculptor.server.docs_page import OPENAI_PATHS, render_page
-from sculptor.server.envelope import ApiError, ErrorFormatter
+from sculptor.server.envelope import ApiError, ErrorFormatter, wrong_method
 from sculptor.server.expiry import keep_expiring
 from sculptor.server.front import Endpoint, Front
+from sculptor.server.health import StoreHealth
 from sculptor.server.identity import Identity
 from sculptor.server.lanes import Lanes
 from sculptor.server.limits import Admission, AdmissionSettings
@@ -37,6 +38,8 @@ from sculptor.server.upstream import Upstream, UpstreamSettings
 from sculptor.store import LOCAL, MemoryStore, SqliteStore, Store
 from sculptor.store.records import TenantId
 from sculptor.tokens import TokenCounter
+
+_READ = ("GET", "HEAD")
 
 
 class PeopleApp(FastAPI):
@@ -66,6 +69,7 @@ class Server:
             )
         )
         self.metrics = Metrics()
+        self.health = StoreHealth(self.store)
         self.lanes = Lanes(
             self.store,
             Identity(self.store, server_secret(settings)),
@@ -90,7 +94,7 @@ class Server:
         keys = {secret.get_secret_value(): name for name, secret in settings.keys.items()}
         known = [*keys, *([settings.upstream_key] if settings.upstream_key else [])]
         formatter = ErrorFormatter(secrets=known)
-        chat = ChatCompletions(settings, self.lanes, self.backend, formatter)
+        chat = ChatCompletions(settings, self.lanes, self.backend, formatter, self.health)
         hot: dict[tuple[str, str], Endpoint] = {("POST", "/chat/completions"): chat}
         return Front(
             hot=hot,
@@ -101,6 +105,7 @@ class Server:
             admission=self.admission,
             formatter=formatter,
             metrics=self.metrics,
+            health=self.health,
         )
 
     def _relay(self, scope: Scope) -> Endpoint:
@@ -108,7 +113,11 @@ class Server:
         if upstream is not None:
             return Relay(upstream, scope, self.settings.body_limit_bytes)
         path = scope["path"].removeprefix("/v1")
-        if path == "/models" or path.startswith("/models/"):
+        is_model = path == "/models" or path.startswith("/models/")
+        allowed = _READ if is_model else ("POST",) if path == "/chat/completions" else ()
+        if allowed and scope["method"] not in allowed:
+            raise wrong_method(scope["method"], scope["path"], allowed)
+        if is_model:
             return Models(self.backend.names, self.settings.window_tokens).at(path)
         raise ApiError(
             404,
@@ -150,10 +159,12 @@ class Server:
 
         @app.get("/readyz", tags=["health"])
         def readyz() -> JSONResponse:
-            """Tell whether requests are taken; 503 while the server drains."""
-            draining = self.admission.is_draining
-            status = "draining" if draining else "ready"
-            return JSONResponse({"status": status}, status_code=503 if draining else 200)
+            """Tell whether requests are taken; 503 while the server drains or cannot store."""
+            if self.admission.is_draining:
+                return JSONResponse({"status": "draining"}, status_code=503)
+            if reason := self.health.check():
+                return JSONResponse({"status": "unready", "reason": reason}, status_code=503)
+            return JSONResponse({"status": "ready"})
 
         @app.get("/metrics", tags=["health"])
         def metrics() -> Response:
@@ -226,18 +237,25 @@ def server_secret(settings: Settings) -> bytes:
         return secrets.token_bytes(32)
     place = path.with_suffix(path.suffix + ".secret")
     try:
+        if not place.exists():
+            _make_secret(place)
         return hashlib.sha256(place.read_bytes()).digest()
-    except FileNotFoundError:
-        return hashlib.sha256(_new_secret(place)).digest()
     except OSError as error:
-        raise StoreError(f"{place} cannot be read: {error}.") from error
+        raise StoreError(f"{place} cannot be read or made: {error}.") from error
 
 
-def _new_secret(place: Path) -> bytes:
-    made = secrets.token_bytes(32)
+def _make_secret(place: Path) -> None:
+    """Make a secret, whole or not at all; where another server made one meanwhile, that stays."""
     place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
-    handle = os.open(place, flags, stat.S_IRUSR | stat.S_IWUSR)
-    with os.fdopen(handle, "wb") as file:
-        file.write(made)
-    return made
+    handle, draft = tempfile.mkstemp(dir=place.parent)  # for nobody but its owner
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(secrets.token_bytes(32))
+        try:
+            os.link(draft, place)
+        except FileExistsError:
+            pass
+        except OSError:  # a file system without hard links
+            os.replace(draft, place)
+    finally:
+        Path(draft).unlink(missing_ok=True)

@@ -1,11 +1,14 @@
 """Request bodies, read with a limit on what they are once unpacked.
 
 A body that says it is too long is refused before a byte of it is read; one that turns out so, as
-soon as it does. What is then no JSON object is refused with the place where it stops being one.
+soon as it does. What is then no JSON object is refused with the place where it stops being one;
+what only a loose reader takes for JSON is left to the upstream to judge.
 """
 
 import asyncio
+import json
 from collections.abc import Mapping
+from typing import Any
 
 import orjson
 from starlette.types import Message, Receive
@@ -17,6 +20,7 @@ from sculptor.server.envelope import ApiError
 
 BODY_LIMIT_BYTES = 32 * 1024 * 1024
 _IDLE_S = 60.0
+_LONGEST_INT = 20
 
 
 async def read_body(
@@ -62,6 +66,29 @@ def parse_body(body: bytes) -> JsonObject:
     if not isinstance(parsed, dict):
         raise ApiError(400, "The body is JSON but not an object.", code="invalid_value")
     return parsed
+
+
+def parse_loosely(body: bytes) -> JsonObject | None:
+    """Return what a body says to a reader less strict than ours, or None where it says nothing.
+
+    Such a reader takes a byte-order mark, escapes of half a character (``\\ud800``), numbers past
+    every range and NaN. Text of the value has no half characters left.
+    """
+    try:
+        value = json.loads(body.decode("utf-8-sig"), parse_int=_number)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(value, dict):
+        return None
+    return {_whole(key): _whole(item) for key, item in value.items()}
+
+
+def _number(digits: str) -> float:
+    return int(digits) if len(digits) < _LONGEST_INT else float(digits)
+
+
+def _whole(value: Any) -> Any:
+    return value.encode(errors="replace").decode() if isinstance(value, str) else value
 
 
 class _Collected:

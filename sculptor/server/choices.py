@@ -1,9 +1,13 @@
 """Answers of several choices (``n > 1``): relayed as they come, and read beside for the store.
 
 Our tools stand down for them, since a loop has one answer; the client gets every choice untouched.
+What stands around the choices is ours, as in every other answer: an id, a time and the model's name
+as the client asked for it, the same in all chunks.
 """
 
 from collections.abc import Mapping
+
+import orjson
 
 from sculptor.chat import ChunkReader, Completed, parse_json, read_completion
 from sculptor.errors import UpstreamBroken
@@ -36,22 +40,24 @@ class Choices:
         return [self._readers[index].complete() for index in sorted(self._readers)]
 
 
-async def read_whole(model: HttpModel, request: ModelRequest) -> tuple[bytes, list[Completed]]:
-    """Return the upstream's body as it came, and its choices."""
+async def read_whole(
+    model: HttpModel, request: ModelRequest, head: Mapping[str, object]
+) -> tuple[bytes, list[Completed]]:
+    """Return the upstream's body with the members of ``head`` in it, and its choices."""
     with await model.open(request) as response:
-        body = await response.read()
-    value = parse_json(body)
+        value = parse_json(await response.read())
     listed = value.get("choices")
     if not isinstance(listed, list) or not listed:
         read_completion(value)
         raise UpstreamBroken("The upstream's answer has no choices.")
+    body = orjson.dumps({**value, **head})
     return body, [read_completion({**value, "choices": [choice]}) for choice in listed]
 
 
 async def relay_stream(
-    model: HttpModel, request: ModelRequest, out: EventStream
+    model: HttpModel, request: ModelRequest, out: EventStream, head: Mapping[str, object]
 ) -> list[Completed]:
-    """Pass every frame on as it comes and return the choices; the client's end is not sent."""
+    """Pass every frame on with ``head`` in it and return the choices; the end is not sent."""
     choices = Choices()
     with await model.open(request) as response:
         while frames := await response.next_frames():
@@ -59,6 +65,7 @@ async def relay_stream(
                 if frame.strip() == b"[DONE]":
                     choices.done()
                     return choices.completed()
-                choices.feed(parse_json(frame))
-                await out.write(b"data: " + frame.replace(b"\n", b"\ndata: ") + b"\n\n")
+                chunk = parse_json(frame)
+                choices.feed(chunk)
+                await out.write(b"data: " + orjson.dumps({**chunk, **head}) + b"\n\n")
     return choices.completed()

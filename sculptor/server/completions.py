@@ -12,7 +12,7 @@ import time
 from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict
 
 import orjson
 import structlog
@@ -27,8 +27,7 @@ from sculptor.loop import (
     ModelRequest,
     Surroundings,
     Turn,
-    check_pairs,
-    check_shape,
+    check_request,
     drive,
     fold_to_fit,
     model_request,
@@ -41,13 +40,14 @@ from sculptor.loop import (
 from sculptor.loop.turn import Effect
 from sculptor.server.auth import Caller
 from sculptor.server.backends import Backend, BoundModel, HttpModel
-from sculptor.server.bodies import parse_body, read_body
+from sculptor.server.bodies import parse_body, parse_loosely, read_body
 from sculptor.server.cancellation import ClientWatch
 from sculptor.server.choices import read_whole, relay_stream
 from sculptor.server.embedding import UpstreamEmbedder
 from sculptor.server.envelope import ApiError, ErrorFormatter
 from sculptor.server.event_stream import EventStream, StreamSettings
 from sculptor.server.headers import RawHeaders
+from sculptor.server.health import StoreHealth
 from sculptor.server.lanes import Lanes, LiveLane
 from sculptor.server.limits import Place
 from sculptor.server.names import new_name
@@ -61,6 +61,7 @@ log = structlog.get_logger("sculptor")
 Mode = Literal["off", "auto", "on"]
 _LONG_BODY_BYTES = 1_000_000
 _LONG_TEXT_BYTES = 50_000
+_TOLD_LOOSELY = ("model", "stream", "stream_options", "n")
 _RESERVED_ANSWER_TOKENS = 1_024
 _UNKNOWN_TOKENIZER_RESERVE = 0.05
 _OVERFLOW_TRIES = 2
@@ -97,13 +98,24 @@ class Plan:
     managed: bool = False
 
 
+class _Head(TypedDict):
+    id: str
+    created: int
+    model: str
+
+
 class ChatCompletions:
     """The endpoint."""
 
     def __init__(
-        self, settings: Settings, lanes: Lanes, backend: Backend, formatter: ErrorFormatter
+        self,
+        settings: Settings,
+        lanes: Lanes,
+        backend: Backend,
+        formatter: ErrorFormatter,
+        health: StoreHealth,
     ) -> None:
-        self._settings, self._lanes = settings, lanes
+        self._settings, self._lanes, self._health = settings, lanes, health
         self._backend, self._formatter = backend, formatter
         self._toolset = toolset(settings.toolset)
         self._messages = MessageCache()
@@ -141,7 +153,7 @@ class ChatCompletions:
         )
         async with ClientWatch(receive) as watch:
             place.on_evict = watch.abort
-            live, trouble = self._open(exchange)
+            live, trouble = await self._open(exchange)
             try:
                 await self._answer(exchange, live, trouble, send, watch)
             except BaseException:
@@ -191,24 +203,32 @@ class ChatCompletions:
         return request
 
     def _read(self, body: bytes) -> ClientRequest:
-        value = parse_body(body)
-        request = read_request(body, self._messages, value)
-        check_shape(request.messages)
-        paired = check_pairs(request.messages)
-        if any(a is not b for a, b in zip(paired, request.messages, strict=True)):
-            mended = model_request(request, [message.wire for message in paired])
-            request = read_request(mended.body, self._messages)
-        return request
+        try:
+            value = parse_body(body)
+        except ApiError:
+            # Without messages: what we cannot read passes as it came, for the upstream to judge.
+            loose = parse_loosely(body)
+            if loose is None or self._settings.strict or self._backend.upstream is None:
+                raise
+            told = {name: loose[name] for name in _TOLD_LOOSELY if name in loose}
+            return ClientRequest(body=body, value=told, messages=(), places={})
+        return check_request(read_request(body, self._messages, value))
 
-    def _open(self, exchange: Exchange) -> tuple[LiveLane | None, str]:
+    async def _open(self, exchange: Exchange) -> tuple[LiveLane | None, str]:
         """Return the request's lane, or why the context layer cannot work."""
+        if not exchange.request.messages:
+            return None, "json"
         try:
             tenant = TenantId(exchange.caller.tenant)
             live = self._lanes.open(tenant, exchange.request, exchange.headers)
             if not self._passes_as_it_came(exchange, live):
                 _ = live.context
+            if self._settings.strict or self._health.trouble:
+                await self._lanes.settle(live)
+                self._health.worked()
             return live, ""
         except (StoreError, OSError) as error:
+            self._health.failed(error)
             log.warning("context.bypassed", request_id=exchange.request_id, error=str(error))
             if self._settings.strict:
                 raise ApiError(
@@ -332,14 +352,13 @@ class ChatCompletions:
             return relay(exchange.model, plan.call)
 
         async def keep(step: Any, usage: Usage | None) -> None:
-            if live is None:
+            if live is None or live.is_lost:
                 return
             try:
                 await self._lanes.keep(live, step, usage)
             except StoreError as error:
                 # The turn goes on without a record: the client's answer matters more.
-                log.warning("step.not_stored", session=live.session.id, error=str(error))
-                self._lanes.forget(live)
+                self._lose(live, "step.not_stored", error)
 
         surroundings = Surroundings(
             ranked=lambda need: self._ranked(exchange, need),
@@ -398,9 +417,7 @@ class ChatCompletions:
         await self._record(live, turn)
         body = format_completion(
             turn.answer,
-            id=_answer_id(),
-            created=int(exchange.asked_at),
-            model=self._backend.model_name(exchange.request.model),
+            **self._head(exchange),
             usage=self._usage(live, turn),
             fields=self._extension(live, turn) if plan.managed else None,
         )
@@ -414,26 +431,36 @@ class ChatCompletions:
         send: Send,
         watch: ClientWatch,
     ) -> None:
-        """Relay an answer of several choices untouched; the first is kept in the store."""
+        """Relay an answer of several choices; the first is kept in the store."""
         model, call = exchange.model, plan.call
         assert isinstance(model, HttpModel)
         assert call is not None
-        headers = _own_headers(exchange, live, plan)
+        head = self._head(exchange)
         if not exchange.request.stream:
-            body, answers = await read_whole(model, call)
+            body, answers = await read_whole(model, call, head)
             await self._record(live, turn_of(answers[0]))
-            await _send_json(send, body, [*model.headers, *headers])
+            headers = [*model.headers, *_own_headers(exchange, live, plan)]
+            await _send_json(send, body, headers)
             return
+        headers = _own_headers(exchange, live, plan)
         stream = EventStream(
             send, headers=headers, abort=watch.abort, settings=self._stream_settings
         )
         async with stream as out:
             try:
-                answers = await relay_stream(model, call, out)
+                answers = await relay_stream(model, call, out, head)
                 await self._record(live, turn_of(answers[0]))
                 await out.end(DONE)
             except Exception as error:
                 await self._break(exchange, out, error)
+
+    def _head(self, exchange: Exchange) -> _Head:
+        """Return what every piece of an answer bears."""
+        return {
+            "id": f"chatcmpl-{new_name()}",
+            "created": int(exchange.asked_at),
+            "model": self._backend.model_name(exchange.request.model),
+        }
 
     async def _break(self, exchange: Exchange, out: EventStream, error: Exception) -> None:
         """End a stream in an error frame; before its head went out, the error is raised."""
@@ -458,9 +485,7 @@ class ChatCompletions:
         watch: ClientWatch,
     ) -> None:
         writer = ChunkWriter(
-            id=_answer_id(),
-            created=int(exchange.asked_at),
-            model=self._backend.model_name(exchange.request.model),
+            **self._head(exchange),
             include_usage=exchange.request.include_usage,
         )
         headers = _own_headers(exchange, live, plan)
@@ -472,7 +497,8 @@ class ChatCompletions:
                 async with aclosing(self._drive(exchange, live, plan)) as items:
                     async for item in items:
                         if not out.is_begun:
-                            headers.extend(exchange.model.headers)
+                            own = _own_headers(exchange, live, plan)
+                            headers[:] = [*own, *exchange.model.headers]
                         if isinstance(item, Turn):
                             await self._end_stream(live, plan, writer, out, item)
                         else:
@@ -496,13 +522,19 @@ class ChatCompletions:
 
     async def _record(self, live: LiveLane | None, turn: Turn) -> None:
         """Write the answer as the client sees it."""
-        if live is None:
+        if live is None or live.is_lost:
             return
         try:
             await self._lanes.answer(live, turn, orjson.dumps(turn.answer.message))
         except StoreError as error:
-            log.warning("answer.not_stored", session=live.session.id, error=str(error))
-            self._lanes.forget(live)
+            self._lose(live, "answer.not_stored", error)
+
+    def _lose(self, live: LiveLane, what: str, error: StoreError) -> None:
+        """Write no more of a request: what came after would stand on what is missing."""
+        log.warning(what, session=live.session.id, error=str(error))
+        self._health.failed(error)
+        self._lanes.forget(live)
+        live.is_lost = True
 
     def _usage(self, live: LiveLane | None, turn: Turn) -> Usage | None:
         """Return what the client is told: prompt of the last call, completion of all."""
@@ -536,6 +568,7 @@ class ChatCompletions:
                 "lane": live.lane.id,
                 "version": live.context.version,
                 "operations": live.context.depth,
+                "stored": live.is_stored,
                 "steps": turn.steps,
                 "view_tokens": live.context.tokens,
                 "original_tokens": live.context.total_tokens,
@@ -564,14 +597,11 @@ def _counted(live: LiveLane, turn: Turn) -> Usage | None:
     return Usage(prompt_tokens=context.tokens, completion_tokens=answered)
 
 
-def _answer_id() -> str:
-    return f"chatcmpl-{new_name()}"
-
-
 def _own_headers(exchange: Exchange, live: LiveLane | None, plan: Plan) -> RawHeaders:
+    lost = "" if live is None or live.is_stored else "; not-stored"
     headers: RawHeaders = [
         (b"x-request-id", exchange.request_id.encode()),
-        (b"x-context-status", plan.status.encode()),
+        (b"x-context-status", f"{plan.status}{lost}".encode()),
     ]
     if live is not None:
         headers.append((b"x-session-id", live.session.id.encode()))

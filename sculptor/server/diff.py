@@ -53,13 +53,18 @@ def _stretches(context: Context, index: int) -> Iterator[StretchRow]:
     for number, part in enumerate(context.messages[index].parts):
         if part.text_path is None:
             continue
-        for is_ours, group in groupby(_runs(context, index, number), key=lambda run: run.is_ours):
+        runs_of_part = list(_runs(context, index, number))
+        left = len(runs_of_part)
+        for is_ours, group in groupby(runs_of_part, key=lambda run: run.is_ours):
             runs = list(group)
+            left -= len(runs)
             if is_ours:
                 yield from (_marked(number, run) for run in runs)
             else:
                 original = "".join(run.original for run in runs)
-                shown = markers.escape(original) if context.is_marked else original
+                shown = original
+                if context.is_marked:
+                    shown = markers.escape(original, before_marker=left > 0)
                 kind: StretchKind = "same" if shown == original else "marked"
                 yield StretchRow(
                     part=number, kind=kind, fragment=None, original=original, rendered=shown

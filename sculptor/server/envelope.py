@@ -19,7 +19,8 @@ from sculptor.errors import (
     OperationNotFound,
     SculptorError,
     StaleHead,
-    StoreLocked,
+    StoreCorrupt,
+    StoreError,
     ToolError,
     UpstreamError,
     UpstreamStatus,
@@ -149,6 +150,17 @@ def type_of_status(status: int) -> str:
     return _TYPES.get(status, fallback)
 
 
+def wrong_method(method: str, path: str, allowed: Iterable[str]) -> ApiError:
+    """Return the error for a path that is served, but not to this method."""
+    listed = ", ".join(sorted(allowed))
+    return ApiError(
+        405,
+        f"{path} takes {listed}, not {method}.",
+        code="method_not_allowed",
+        headers={"allow": listed},
+    )
+
+
 def describe(error: BaseException) -> ApiError:
     """Return what the client is told about an exception."""
     match error:
@@ -168,8 +180,11 @@ def describe(error: BaseException) -> ApiError:
             return ApiError(400, error.message, code=error.code.lower())
         case StaleHead():
             return ApiError(409, str(error), code="session_busy", retry_after_s=1)
-        case StoreLocked():
-            return ApiError(503, str(error), code="store_unavailable")
+        case StoreCorrupt():
+            damaged = "What is stored of this is damaged; the server's log says where."
+            return ApiError(500, damaged, code="store_damaged")
+        case StoreError():
+            return ApiError(503, str(error), code="store_unavailable", retry_after_s=30)
         case HTTPException():
             return _describe_http(error)
     return ApiError(500, "The server failed to handle this request.", code="internal_error")
@@ -178,9 +193,14 @@ def describe(error: BaseException) -> ApiError:
 def describe_validation(problems: Iterable[Mapping[str, object]]) -> ApiError:
     """Return the error for a body that a pydantic model refused, from its ``errors()``."""
     first = next(iter(problems), {})
+    if first.get("type") == "json_invalid":
+        return ApiError(400, _tell_where(first), code="invalid_json")
     place = first.get("loc")
     path = place if isinstance(place, tuple | list) else ()
     names = [str(step) for step in path if step not in ("body", "query", "path")]
+    if path == ("body",) and first.get("type") == "model_attributes_type":
+        told = "The body must be a JSON object, sent as content-type: application/json."
+        return ApiError(400, told, code="invalid_value")
     is_missing = first.get("type") == "missing"
     said = str(first.get("msg") or "is not valid").removeprefix("Value error, ")
     return ApiError(
@@ -189,6 +209,13 @@ def describe_validation(problems: Iterable[Mapping[str, object]]) -> ApiError:
         code="missing_required_parameter" if is_missing else "invalid_value",
         param=".".join(names) or None,
     )
+
+
+def _tell_where(problem: Mapping[str, object]) -> str:
+    place, context = problem.get("loc"), problem.get("ctx")
+    at = f" (character {place[-1]})" if isinstance(place, tuple | list) and place else ""
+    why = context.get("error") if isinstance(context, Mapping) else None
+    return f"The body is not valid JSON: {why or 'it cannot be read'}{at}."
 
 
 def _describe_http(error: HTTPException) -> ApiError:

@@ -11,18 +11,20 @@ from typing import Any, Protocol
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from sculptor.errors import StoreError
 from sculptor.server.api_errors import ask
 from sculptor.server.auth import Caller, KeyRing, OriginGuard
 from sculptor.server.cancellation import ClientLeft
 from sculptor.server.envelope import ApiError, ErrorFormatter
 from sculptor.server.headers import clean_id, read_headers
+from sculptor.server.health import StoreHealth
 from sculptor.server.limits import Admission, Place
 from sculptor.server.metrics import Metrics
 from sculptor.server.names import new_name
 
 log = structlog.get_logger("sculptor")
 
-_SHORT_PATHS = ("/models", "/embeddings", "/completions")
+_SHORT_PATHS = ("/models", "/embeddings", "/completions", "/chat/completions")
 """Served without ``/v1`` too: many users leave it out of a base URL."""
 
 OPEN_PATHS = frozenset({"/", "/healthz", "/readyz"})
@@ -62,10 +64,11 @@ class Front:
         admission: Admission,
         formatter: ErrorFormatter,
         metrics: Metrics,
+        health: StoreHealth,
     ) -> None:
         self._hot, self._relay, self._people = hot, relay, people
         self._keys, self._guard, self._admission = keys, guard, admission
-        self._formatter, self._metrics = formatter, metrics
+        self._formatter, self._metrics, self._health = formatter, metrics, health
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -120,6 +123,8 @@ class Front:
     async def _fail(
         self, error: Exception, send: "_Watched", request_id: str, headers: Mapping[str, str]
     ) -> None:
+        if isinstance(error, StoreError):
+            self._health.failed(error)
         if send.status:
             log.error("answer.broken", request_id=request_id, exc_info=error)
             return

@@ -3,9 +3,11 @@
 All look-ups are within the tenant. An explicit id (a header, a body field) names the session; an id
 we minted names its node alone, whatever conversation reads alike; else the prefix chain decides,
 and it carries state only where it covers an answer of ours: two people who begin alike share bytes,
-not state. A list that goes on
-where a lane's head is continues that lane; anywhere else it is a branch with the state of that
-place; a client that rewrote its history under an explicit id keeps what still applies.
+not state. Where several sessions were given the very same answers to the same words, nothing in the
+list tells whose it is; the one begun under the same ``prompt_cache_key`` is taken, else a new one
+is opened, for two conversations must not meet. A list that goes on where a lane's head is continues
+that lane; anywhere else it is a branch with the state of that place; a client that rewrote its
+history under an explicit id keeps what still applies.
 """
 
 import hashlib
@@ -32,6 +34,7 @@ from sculptor.store.records import (
     Session,
     SessionId,
     TenantId,
+    last_sent,
 )
 
 LOOKED_UP_LINKS = 64
@@ -39,6 +42,9 @@ LOOKED_UP_LINKS = 64
 
 _FIRST_LOOKED_UP = 4
 """So many of them first, in a query of their own: where a conversation goes on, one is its end."""
+
+_HINT_CHARS = 12
+"""So much of a session's name tells the cache key it was begun under."""
 
 _MAX_VALUE = 256
 _HARNESS_HEADERS = (
@@ -97,17 +103,11 @@ class Identity:
             below = minted if minted and minted.session == named else None
             return self._in_session(tenant, named, messages, chains, agent, now, below)
         hint = self._hint(tenant, body)
-        if hint is None and not any(message.role == "assistant" for message in messages):
-            # Without an answer in it, a list can cover none of ours.
-            return self._fresh(tenant, _new_session(tenant, now), chains, agent, now, "new")
-        found, nodes = self._match(tenant, chains)
-        if found is None and hint is not None:
-            found = self._longest(chains, nodes, hinted=hint)
-        if found is None:
-            return self._fresh(tenant, _new_session(tenant, now), chains, agent, now, "new")
-        session = self._store.session(tenant, found[1].session)
-        if session is None:
-            return self._fresh(tenant, _new_session(tenant, now), chains, agent, now, "new")
+        found = self._known(tenant, messages, chains, hint)
+        session = None if found is None else self._store.session(tenant, found[1].session)
+        if found is None or session is None:
+            opened = _new_session(tenant, now, hint)
+            return self._fresh(tenant, opened, chains, agent, now, "new")
         return self._at(session, found, chains, agent, now, "chain")
 
     def key(self, tenant: str, source: str, value: str) -> str:
@@ -134,10 +134,34 @@ class Identity:
                     return call
         return None
 
-    def _hint(self, tenant: TenantId, body: Mapping[str, Any]) -> SessionId | None:
-        """Return the session a cache key may mean; it is believed only with a chain match."""
+    def _hint(self, tenant: TenantId, body: Mapping[str, Any]) -> str:
+        """Return how sessions begun under the request's cache key are named, or nothing.
+
+        Applications may use one key for all their users, so it never makes a match: it only tells
+        apart what the chain does not.
+        """
         value = _value(body.get("prompt_cache_key"))
-        return SessionId(self.key(tenant, "prompt_cache_key", value)) if value else None
+        return self.key(tenant, "prompt_cache_key", value)[:_HINT_CHARS] if value else ""
+
+    def _known(
+        self, tenant: TenantId, messages: Sequence[Message], chains: Sequence[Chain], hint: str
+    ) -> tuple[int, Node] | None:
+        """Return the best match in the one session that the list can belong to, or None."""
+        if not any(message.role == "assistant" for message in messages):
+            return None  # without an answer in it, a list can cover none of ours
+        found, nodes = self._match(tenant, chains)
+        if found is None:
+            return None
+        answers = (i for i in range(found[0] - 1, -1, -1) if messages[i].role == "assistant")
+        answer = chains[next(answers, 0)]
+        if all(node.chain != answer for node in nodes):
+            nodes += self._store.nodes_by_chain(tenant, [answer])
+        owners = {node.session for node in nodes if node.chain == answer and node.covers}
+        if len(owners) > 1:
+            owners = {owner for owner in owners if hint and owner.startswith(hint)}
+        if len(owners) != 1:
+            return None
+        return self._longest(chains, [node for node in nodes if node.session in owners])
 
     def _match(
         self, tenant: TenantId, chains: Sequence[Chain], session: SessionId | None = None
@@ -154,30 +178,22 @@ class Identity:
         return None, nodes
 
     def _longest(
-        self,
-        chains: Sequence[Chain],
-        nodes: Iterable[Node],
-        *,
-        hinted: SessionId | None = None,
-        any_match: bool = False,
+        self, chains: Sequence[Chain], nodes: Iterable[Node], *, any_match: bool = False
     ) -> tuple[int, Node] | None:
         """Return how many leading messages the best match covers, and its node."""
         last = {chain: index for index, chain in enumerate(chains)}
         best: list[Node] = []
-        most = (-1, False)
+        most = -1
         for node in nodes:
-            believed = any_match or node.covers or (hinted and node.session == hinted)
-            if node.chain not in last or not believed:
-                continue
-            rank = (last[node.chain], node.session == hinted)
-            if rank > most:
-                most, best = rank, [node]
-            elif rank == most:
+            index = last.get(node.chain, -1) if any_match or node.covers else -1
+            if index > most:
+                most, best = index, [node]
+            elif best and index == most:
                 best.append(node)
         if not best:
             return None
         chosen = best[0] if len(best) == 1 else max(best, key=self._newest_head)
-        return most[0] + 1, chosen
+        return most + 1, chosen
 
     def _newest_head(self, node: Node) -> tuple[bool, float]:
         return self._is_head(node), node.time
@@ -287,8 +303,9 @@ class Identity:
         return replace(fresh, is_new=False)
 
     def _keys(self, tenant: TenantId, path: Sequence[Node]) -> list[MessageKey]:
-        wires = self._store.wires(tenant, [node.message for node in path])
-        return [parse_message(wires[node.message]).key for node in path if node.message in wires]
+        sent = last_sent(path)
+        wires = self._store.wires(tenant, sent)
+        return [parse_message(wires[name]).key for name in sent if name in wires]
 
     def _fresh(
         self,
@@ -407,6 +424,7 @@ def _first(headers: Mapping[str, str], names: Iterable[str]) -> str:
     return next((value for name in names if (value := _value(headers.get(name)))), "")
 
 
-def _new_session(tenant: TenantId, now: float) -> Session:
+def _new_session(tenant: TenantId, now: float, hint: str = "") -> Session:
     seed = _secret.take(16)
-    return Session(tenant=tenant, id=SessionId(seed.hex()), seed=seed, created=now, used=now)
+    named = SessionId(hint + seed.hex()[len(hint) :])
+    return Session(tenant=tenant, id=named, seed=seed, created=now, used=now)

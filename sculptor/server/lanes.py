@@ -10,25 +10,26 @@ so that what counts is always what was written.
 import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import takewhile
 from typing import Any, Literal, NamedTuple
 
 from sculptor.chat import Usage
 from sculptor.context import PROTECTED_TOKENS, Context, Hit, Log, Step
-from sculptor.errors import OperationNotFound, StaleHead
+from sculptor.errors import OperationNotFound, StaleHead, StoreCorrupt
 from sculptor.loop import ClientRequest, Turn
-from sculptor.messages import Message, extend_chain, parse_message
+from sculptor.messages import Message, MessageHash, extend_chain, parse_message
 from sculptor.operations import Operation, VersionId, operation_id
 from sculptor.rendering import is_counted, render_message
+from sculptor.server.arrivals import Arrival, read_arrival
 from sculptor.server.identity import Identity, Placed
 from sculptor.server.names import new_name
 from sculptor.store.checkpoints import Checkpoints
 from sculptor.store.protocol import Store
 from sculptor.store.records import (
-    ROOT,
     CallId,
     Lane,
     LaneId,
@@ -44,12 +45,15 @@ from sculptor.store.records import (
     StoredStep,
     TenantId,
     UsageRow,
+    last_sent,
     node_id,
 )
 from sculptor.tokens import TokenCounter
 
 _CACHED_LANES = 256
 _CACHED_BYTES = 64 * 1024 * 1024
+_ENTRY_BYTES, _HASH_BYTES = 2_048, 64
+"""About what a lane kept in memory takes, and one hash in it."""
 
 
 class StoredLog:
@@ -82,7 +86,9 @@ class LiveLane:
 
     ``opening`` is what the request brought; its last record moves the lane's head, and where that
     loses a race the rest is written again for a branch. ``build`` makes the context, once somebody
-    asks for it: a short request that passes as it came never does.
+    asks for it: a short request that passes as it came never does. ``is_lost``: a write failed, and
+    nothing more of it is written, for what came after would stand on what is missing. ``height``:
+    how many nodes the path to ``node`` holds.
     """
 
     session: Session
@@ -97,6 +103,17 @@ class LiveLane:
     written: "Future[None] | None" = None
     sequence: int = 0
     checkpoints: Checkpoints = field(default_factory=Checkpoints)
+    height: int = 0
+    sent: tuple[MessageHash, ...] = ()
+    is_lost: bool = False
+
+    @property
+    def is_stored(self) -> bool:
+        """Whether every write of it went well, as far as is known by now."""
+        if self.is_lost or self.written is None or not self.written.done():
+            return not self.is_lost
+        error = self.written.exception()
+        return error is None or isinstance(error, StaleHead)
 
     @property
     def context(self) -> Context:
@@ -121,17 +138,23 @@ class LiveLane:
 
 
 class _Kept(NamedTuple):
+    """A lane as its last request left it: ``sent`` are the messages of its list, by their bytes."""
+
     version: VersionId
-    context: Context
+    context: Context | None
     checkpoints: Checkpoints
     size_bytes: int
+    node: NodeId
+    height: int
+    sent: tuple[MessageHash, ...]
 
-    def goes_on_to(self, messages: Sequence[Message]) -> bool:
-        """Whether these messages begin with those that the context holds."""
-        held = self.context.messages
-        return len(held) <= len(messages) and all(
-            a is b or a.hash == b.hash for a, b in zip(held, messages, strict=False)
-        )
+    def context_for(self, messages: Sequence[Message], version: VersionId) -> Context | None:
+        """Return the context where it is of this version and these messages begin with its own."""
+        context = self.context
+        if context is None or self.version != version or len(context.messages) > len(messages):
+            return None
+        pairs = zip(context.messages, messages, strict=False)
+        return context if all(a is b or a.hash == b.hash for a, b in pairs) else None
 
 
 class Lanes:
@@ -165,21 +188,22 @@ class Lanes:
         placed = self._identity.place(
             tenant, request.messages, headers=headers, body=request.value, now=now
         )
-        new, instructions = self._new_nodes(placed, request.messages, now)
-        node = new[-1][1] if new else placed.node
-        if node is None:
-            node = self._instruction_node(placed, request.messages, now)
-            new = [(len(request.messages) - 1, node)]
+        known = partial(self._known, placed.lane)
+        brought = read_arrival(placed, request.messages, known, now)
+        node = brought.nodes[-1][1] if brought.nodes else placed.node
+        assert node is not None
         lane = replace(placed.lane, node=node.id)
         live = LiveLane(
             session=placed.session,
             lane=lane,
             expected=lane.version,
             node=node,
-            nodes={index: each.id for index, each in new},
+            nodes={index: each.id for index, each in brought.nodes},
             placed=placed,
             build=lambda live: self._build(live, request),
-            opening=self._opening(placed, request.messages, new, instructions, lane),
+            opening=self._opening(placed, request.messages, brought, lane),
+            height=brought.height,
+            sent=tuple(m.hash for m in request.messages if m.link is not None),
         )
         live.written = self.store.write(live.opening)
         return live
@@ -233,6 +257,7 @@ class Lanes:
         )
         await self.settle(live)
         asked, live.node = live.node, node
+        live.height += 1
         records: list[Record] = [
             StoredMessage(tenant=node.tenant, hash=message.hash, wire=wire),
             node,
@@ -255,13 +280,14 @@ class Lanes:
     def resume(self, tenant: TenantId, session: Session, lane: Lane) -> LiveLane:
         """Return a lane as its head stands, for people who look at it or change it."""
         path = self.store.path(tenant, session.id, lane.node)
-        wires = self.store.wires(tenant, [node.message for node in path])
-        messages = [parse_message(wires[node.message]) for node in path]
+        sent = last_sent(path)
         asked = next((node for node in reversed(path) if not node.answer), path[-1])
-        for index, name in sorted(asked.instructions):
-            found = self.store.wires(tenant, [name]).get(name)
-            if found is not None:
-                messages.insert(min(index, len(messages)), parse_message(found))
+        instructions = dict(asked.instructions)
+        wires = self.store.wires(tenant, [*sent, *instructions.values()])
+        messages = [parse_message(wires[name]) for name in sent]
+        for index, name in sorted(instructions.items()):
+            if name in wires:
+                messages.insert(min(index, len(messages)), parse_message(wires[name]))
         return LiveLane(
             session=session,
             lane=lane,
@@ -296,83 +322,51 @@ class Lanes:
 
     # Opening
 
-    def _new_nodes(
-        self, placed: Placed, messages: Sequence[Message], now: float
-    ) -> tuple[list[tuple[int, Node]], tuple[tuple[int, Any], ...]]:
-        instructions = tuple((i, m.hash) for i, m in enumerate(messages) if m.link is None)
-        parent = placed.node.id if placed.node else ROOT
-        covers = placed.node.covers if placed.node else False
-        new: list[tuple[int, Node]] = []
-        for index in range(placed.matched, len(messages)):
-            message = messages[index]
-            if message.link is None:
-                continue
-            node = Node(
-                tenant=placed.session.tenant,
-                session=placed.session.id,
-                id=node_id(parent, message.hash),
-                parent=parent,
-                chain=placed.chains[index],
-                message=message.hash,
-                index=index,
-                covers=covers,
-                version=placed.lane.version,
-                depth=placed.lane.depth,
-                time=now,
-            )
-            new.append((index, node))
-            parent = node.id
-        if new:
-            index, last = new[-1]
-            new[-1] = (index, replace(last, instructions=instructions))
-        return new, instructions
+    def _known(self, lane: Lane, node: Node, count: int) -> tuple[int, list[MessageHash]]:
+        """Return the height of a path and in which bytes its last ``count`` messages came last.
 
-    def _instruction_node(self, placed: Placed, messages: Sequence[Message], now: float) -> Node:
-        """Return a node for a list of system messages alone."""
-        last = messages[-1]
-        return Node(
-            tenant=placed.session.tenant,
-            session=placed.session.id,
-            id=node_id(NodeId(ROOT), last.hash),
-            parent=NodeId(ROOT),
-            chain=placed.chains[-1],
-            message=last.hash,
-            index=len(messages) - 1,
-            instructions=tuple((i, m.hash) for i, m in enumerate(messages[:-1])),
-            time=now,
-        )
+        What is kept in memory of the lane tells it where that ends at this node; else the path is
+        read.
+        """
+        kept = self._kept.get((lane.tenant, lane.session, lane.id))
+        is_its_end = kept is not None and kept.node == node.id and not node.respelled
+        if kept is not None and is_its_end and len(kept.sent) == count - 1:
+            return kept.height, [*kept.sent, node.message]
+        path = self.store.path(node.tenant, node.session, node.id)
+        if len(path) < count:
+            raise StoreCorrupt(f"the path to node {node.id.hex()} is broken")
+        return len(path), last_sent(path)[len(path) - count :]
 
     def _opening(
         self,
         placed: Placed,
         messages: Sequence[Message],
-        new: Sequence[tuple[int, Node]],
-        instructions: Iterable[tuple[int, Any]],
+        brought: Arrival,
         lane: Lane,
     ) -> list[Record]:
         session = replace(placed.session, used=lane.used)
         tenant = session.tenant
-        indexes = [*(index for index, _ in new), *(index for index, _ in instructions)]
         records: list[Record] = [session]
         records += [
             StoredMessage(tenant=tenant, hash=messages[i].hash, wire=messages[i].wire)
-            for i in indexes
+            for i in brought.indexes
         ]
-        records += [node for _, node in new]
+        records += [node for _, node in brought.nodes]
+        records += [brought.again] if brought.again else []
         records.append(MoveHead(lane=lane, expected=placed.expected))
         return records
 
     def _build(self, live: LiveLane, request: ClientRequest) -> Context:
         """Make a lane's context from the request, or go on with the one kept in memory."""
         # Taken out while it is used: another request of this lane gets a context of its own.
-        kept = self._take(_name(live))
-        messages = request.messages
-        if kept is not None and kept.version == live.lane.version and kept.goes_on_to(messages):
-            context, live.checkpoints = kept.context, kept.checkpoints
+        kept, messages = self._take(_name(live)), request.messages
+        context = kept.context_for(messages, live.lane.version) if kept else None
+        if kept is None or context is None:
+            context = self._filled(live, messages, request.model)
+        else:
+            live.checkpoints = kept.checkpoints
             context.extend(messages[len(context.messages) :])
             context.steps = []
-        else:
-            context = self._filled(live, messages, request.model)
         self._load_steps(live, context)
         return context
 
@@ -562,12 +556,22 @@ class Lanes:
         return [row]
 
     def _keep_in_memory(self, live: LiveLane) -> None:
-        if live.made is None:
-            return
-        self.forget(live)
-        size = sum(len(message.wire) for message in live.context.messages)
-        live.context.steps = []
-        self._kept[_name(live)] = _Kept(live.lane.version, live.context, live.checkpoints, size)
+        before, context = self._take(_name(live)), live.made
+        if context is None and before is not None and before.version == live.lane.version:
+            context, live.checkpoints = before.context, before.checkpoints
+        size = _ENTRY_BYTES + _HASH_BYTES * len(live.sent)
+        if context is not None:
+            context.steps = []
+            size += sum(len(message.wire) for message in context.messages)
+        self._kept[_name(live)] = _Kept(
+            live.lane.version,
+            context,
+            live.checkpoints,
+            size,
+            live.node.id,
+            live.height,
+            live.sent,
+        )
         self._kept_bytes += size
         while len(self._kept) > _CACHED_LANES or (
             self._kept_bytes > _CACHED_BYTES and len(self._kept) > 1

@@ -38,6 +38,7 @@ class Admission:
         self._queue: deque[asyncio.Future[None]] = deque()
         self._per_key: dict[str, int] = {}
         self._idle: asyncio.Event | None = None
+        self._is_evicted = False
 
     @property
     def running(self) -> int:
@@ -63,19 +64,25 @@ class Admission:
             waiter.set_exception(make_draining_error())
 
     async def wait_idle(self) -> bool:
-        """Wait until nothing runs, at most ``drain_s``; tell whether that was reached."""
-        if not self._taken:
-            return True
+        """Wait until nothing runs, at most ``drain_s``; tell whether that was reached.
+
+        Nothing is waited for once ``evict`` was called.
+        """
+        if not self._taken or self._is_evicted:
+            return not self._taken
         self._idle = asyncio.Event()
         try:
             async with asyncio.timeout(self.settings.drain_s):
                 await self._idle.wait()
         except TimeoutError:
             return False
-        return True
+        return not self._taken
 
     def evict(self) -> None:
         """End what still runs: each place's ``on_evict`` is called with the error to end in."""
+        self._is_evicted = True
+        if self._idle is not None:
+            self._idle.set()
         for place in list(self._places):
             if place.on_evict is not None:
                 place.on_evict(make_draining_error())

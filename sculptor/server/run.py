@@ -1,6 +1,7 @@
 """Starting and stopping the server: for the command line, and in a thread for programs."""
 
 import asyncio
+import contextlib
 import socket
 import threading
 from collections.abc import Callable
@@ -42,15 +43,21 @@ class _Runner(uvicorn.Server):
     """A uvicorn server that says when it takes requests, and drains before it stops.
 
     At the first signal ``/readyz`` answers 503 and nothing new is let in, while what runs may end;
-    at the second what runs is ended with an error.
+    at the second what runs is ended with an error. ``tell`` is called with a line at each of them.
     """
 
     def __init__(
-        self, config: uvicorn.Config, server: Server, announce: Callable[[], None] | None
+        self,
+        config: uvicorn.Config,
+        server: Server,
+        *,
+        announce: Callable[[], None] | None,
+        tell: Callable[[str], None] | None = None,
     ) -> None:
         super().__init__(config)
-        self._server, self._announce = server, announce
+        self._server, self._announce, self._tell = server, announce, tell
         self._loop: asyncio.AbstractEventLoop | None = None
+        self.is_hurried = False
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start, then say so."""
@@ -61,11 +68,32 @@ class _Runner(uvicorn.Server):
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Begin to stop; a second time, hurry."""
-        if self._loop is not None:
-            admission = self._server.admission
-            hurry = self.should_exit
-            self._loop.call_soon_threadsafe(admission.evict if hurry else admission.drain)
-        super().handle_exit(sig, frame)
+        if self._loop is None:
+            super().handle_exit(sig, frame)
+        elif not self.should_exit:
+            self._loop.call_soon_threadsafe(self._drain)
+            super().handle_exit(sig, frame)
+        elif not self.is_hurried:
+            # Not told to uvicorn, which would leave the store open.
+            self.is_hurried = True
+            self._loop.call_soon_threadsafe(self._hurry)
+
+    def _drain(self) -> None:
+        admission = self._server.admission
+        admission.drain()
+        running = _counted(admission.running)
+        most = f"{admission.settings.drain_s:g} s"
+        told = f"Stopping: {running} may take up to {most} to end; Ctrl-C again ends at once."
+        self._say(told if admission.running else "Stopping.")
+
+    def _hurry(self) -> None:
+        admission = self._server.admission
+        self._say(f"Ending at once: {_counted(admission.running)} cut off.")
+        admission.evict()
+
+    def _say(self, line: str) -> None:
+        if self._tell is not None:
+            self._tell(line)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Let what runs end, then stop."""
@@ -100,8 +128,11 @@ def serve(
     *,
     server: Server | None = None,
     started: Callable[[str], None] | None = None,
-) -> None:
-    """Serve until told to stop (SIGINT or SIGTERM); ``started`` is called with the address.
+    stopping: Callable[[str], None] | None = None,
+) -> bool:
+    """Serve until told to stop (SIGINT or SIGTERM); return whether it was told so twice.
+
+    ``started`` is called with the address, ``stopping`` with a line that says what happens.
 
     Raises:
         SettingsError: the address cannot be bound.
@@ -113,7 +144,10 @@ def serve(
         made = server or Server(settings)
         config = uvicorn_config(settings, made)
         say = (lambda: started(address)) if started is not None else None
-        _Runner(config, made, say).run(sockets=[sock])
+        runner = _Runner(config, made, announce=say, tell=stopping)
+        with contextlib.suppress(KeyboardInterrupt):  # by now it has drained and closed the store
+            runner.run(sockets=[sock])
+    return runner.is_hurried
 
 
 def serve_in_thread(
@@ -132,7 +166,7 @@ def serve_in_thread(
     except BaseException:
         sock.close()
         raise
-    runner = _Runner(uvicorn_config(settings, made), made, ready.set)
+    runner = _Runner(uvicorn_config(settings, made), made, announce=ready.set)
 
     def run() -> None:
         try:
@@ -150,6 +184,10 @@ def serve_in_thread(
         sock.close()
 
     return address_of(sock), stop
+
+
+def _counted(requests: int) -> str:
+    return f"{requests} request{'' if requests == 1 else 's'}"
 
 
 def address_of(sock: socket.socket) -> str:

@@ -68,7 +68,10 @@ def open_error(path: Path, error: Exception) -> StoreError:
     if isinstance(error, StoreError):
         return StoreError(f"{path} cannot be opened. {error}")
     if is_damage(error):
-        return StoreCorrupt(f"{path} is no SQLite file, or is damaged ({error})")
+        return StoreCorrupt(
+            f"{path} is no SQLite file, or is damaged ({error}); choose another with --store, "
+            "or put back a copy"
+        )
     return StoreError(f"{path} cannot be opened ({error}). {advice(error)}")
 
 

@@ -18,6 +18,7 @@ from sculptor.store.records import (
     Node,
     NodeId,
     Record,
+    Respelled,
     Session,
     SessionId,
     StoredHit,
@@ -118,6 +119,8 @@ class TenantShelf:
                 shelf.session = replace(held, used=max(held.used, record.used))
             case Node():
                 self._put_node(self._ensure(record.session), record)
+            case Respelled():
+                self._put_respelled(self._ensure(record.session), record)
             case Lane():
                 _put_lane(self._ensure(record.session), record, moves=False)
             case MoveHead(lane=lane):
@@ -148,8 +151,22 @@ class TenantShelf:
             self.chains.add(node)
         else:
             shelf.nodes[node.id] = replace(held, version=node.version, depth=node.depth)
-        for message in (node.message, *(name for _, name in node.instructions)):
-            self._use(node.session, message)
+        self._use(node.session, node.message)
+        self._use_placed(node)
+
+    def _put_respelled(self, shelf: SessionShelf, record: Respelled) -> None:
+        held = shelf.nodes.get(record.node)
+        if held is not None:
+            shelf.nodes[record.node] = replace(
+                held,
+                instructions=held.instructions + record.instructions,
+                respelled=held.respelled + record.respelled,
+            )
+        self._use_placed(record)
+
+    def _use_placed(self, record: Node | Respelled) -> None:
+        for _, message in (*record.instructions, *record.respelled):
+            self._use(record.session, message)
 
     def _put_step(self, shelf: SessionShelf, step: StoredStep) -> None:
         shelf.steps.setdefault(step.node, {}).setdefault(step.sequence, step)

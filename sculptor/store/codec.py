@@ -39,19 +39,19 @@ def unpack(body: bytes) -> tuple[bytes, ...]:
     return tuple(blobs)
 
 
-def pack_instructions(instructions: Sequence[tuple[int, MessageHash]]) -> bytes:
-    """Return the places and hashes of system messages, 20 bytes each."""
-    return b"".join(_PLACED.pack(index, message) for index, message in instructions)
+def pack_placed(messages: Sequence[tuple[int, MessageHash]]) -> bytes:
+    """Return places and hashes of messages, 20 bytes each."""
+    return b"".join(_PLACED.pack(index, message) for index, message in messages)
 
 
-def unpack_instructions(body: bytes) -> tuple[tuple[int, MessageHash], ...]:
-    """Read what ``pack_instructions`` wrote.
+def unpack_placed(body: bytes) -> tuple[tuple[int, MessageHash], ...]:
+    """Read what ``pack_placed`` wrote.
 
     Raises:
         StoreCorrupt: the bytes are cut short.
     """
     if len(body) % _PLACED.size:
-        raise StoreCorrupt("a node's instructions cannot be read")
+        raise StoreCorrupt("a node's respelled messages or instructions cannot be read")
     return tuple((index, MessageHash(name)) for index, name in _PLACED.iter_unpack(body))
 
 

@@ -19,13 +19,20 @@ class FileLock:
     """
 
     def __init__(self, path: Path) -> None:
-        lock = path.with_name(path.name + ".lock")
-        self._descriptor: int | None = os.open(lock, os.O_RDWR | os.O_CREAT, 0o600)
+        self._path = path.with_name(path.name + ".lock")
+        self._is_new = not self._path.exists()
+        self._descriptor: int | None = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
         try:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             self.release()
             raise StoreLocked(str(path)) from error
+
+    def withdraw(self) -> None:
+        """Remove a lock file made for what turned out to be no store: nobody can serve that."""
+        self.release()
+        if self._is_new:
+            self._path.unlink(missing_ok=True)
 
     def release(self) -> None:
         """Let another process have the file; again is no error."""

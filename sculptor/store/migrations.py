@@ -6,7 +6,8 @@ their key's tree (``WITHOUT ROWID``); rows that hold bodies, or whose order of a
 a tree of their own.
 
 ``message_use`` counts references: one row for each session that brought a message, be it as a node,
-among a node's instructions or in a step. Deleting a session removes the bytes whose last row goes.
+among a node's instructions or respelled messages, or in a step. Deleting a session removes the
+bytes whose last row goes.
 
 A commit costs what it writes of pages, and a plain request touches a page in each tree it enters.
 So there are no more trees than the questions need, and ``PAGE_BYTES`` is half of SQLite's own:
@@ -100,7 +101,16 @@ def m002_ranked(connection: sqlite3.Connection) -> None:
     ranked.RankedIndex(connection).create()
 
 
-MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (m001_initial, m002_ranked)
+def m003_respelled(connection: sqlite3.Connection) -> None:
+    """Make room for what requests sent in other bytes than before."""
+    connection.execute("ALTER TABLE node ADD COLUMN respelled BLOB NOT NULL DEFAULT x''")
+
+
+MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (
+    m001_initial,
+    m002_ranked,
+    m003_respelled,
+)
 
 
 def migrate(connection: sqlite3.Connection) -> None:

@@ -15,7 +15,7 @@ from sculptor.errors import StoreCorrupt
 from sculptor.messages import Chain, MessageHash, MessageKey
 from sculptor.operations import VersionId
 from sculptor.state import Place
-from sculptor.store.codec import unpack, unpack_instructions
+from sculptor.store.codec import unpack, unpack_placed
 from sculptor.store.records import (
     CallId,
     Lane,
@@ -35,7 +35,7 @@ _WIDTHS = (1, 8, 64, 512)
 _SESSION = "tenant, id, seed, created, used"
 _NODE = (
     "n.tenant, n.session, n.id, n.parent, n.chain, n.message, n.position, n.covers, n.answer, "
-    "n.instructions, n.version, n.depth, n.time"
+    "n.instructions, n.version, n.depth, n.time, n.respelled"
 )
 _NEWEST = "ORDER BY n.covers DESC, n.time DESC, n.session DESC, n.id DESC"
 _LANE = "tenant, session, id, node, version, depth, admitted, agent, dropped, used"
@@ -192,7 +192,8 @@ def node_of(row: Row) -> Node:
         index=row[6],
         covers=bool(row[7]),
         answer=bool(row[8]),
-        instructions=unpack_instructions(row[9]),
+        instructions=unpack_placed(row[9]),
+        respelled=unpack_placed(row[13]),
         version=VersionId(row[10]),
         depth=row[11],
         time=row[12],

@@ -4,6 +4,7 @@ A write is a list of records and is one transaction. Every row belongs to a tena
 primary key begins with it.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NewType
 
@@ -24,6 +25,15 @@ ROOT = NodeId(b"")
 def node_id(parent: NodeId, message: MessageHash) -> NodeId:
     """Return the name of the node that ``message`` makes under ``parent``, unique in a session."""
     return NodeId(digest(b"node", parent, message))
+
+
+def last_sent(path: "Sequence[Node]") -> list[MessageHash]:
+    """Return, for each node of a path from its root, the bytes in which its message came last."""
+    hashes = [node.message for node in path]
+    for node in path:
+        for position, name in node.respelled:
+            hashes[position] = name
+    return hashes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +62,9 @@ class Node:
 
     ``covers``: the path to here holds an answer or a call id of ours, so that a match of the chain
     carries state. ``instructions`` are the system messages of the request that brought it, as
-    (index in the client's list, hash). ``answer``: it is an answer of ours, as the client saw it.
+    (index in the client's list, hash). ``respelled`` are earlier messages that this request sent
+    in other bytes than the path held, as (position on the path, hash). Of equal places in either
+    list the last counts. ``answer``: it is an answer of ours, as the client saw it.
     """
 
     tenant: TenantId
@@ -65,9 +77,24 @@ class Node:
     covers: bool = False
     answer: bool = False
     instructions: tuple[tuple[int, MessageHash], ...] = ()
+    respelled: tuple[tuple[int, MessageHash], ...] = ()
     version: VersionId = FIRST_VERSION
     depth: int = 0
     time: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Respelled:
+    """What one more request that ends at a known node sent in other bytes.
+
+    It is added to the node's own lists, which only grow; see ``Node``.
+    """
+
+    tenant: TenantId
+    session: SessionId
+    node: NodeId
+    instructions: tuple[tuple[int, MessageHash], ...] = ()
+    respelled: tuple[tuple[int, MessageHash], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -189,6 +216,7 @@ Record = (
     Session
     | StoredMessage
     | Node
+    | Respelled
     | Lane
     | MoveHead
     | StoredOperation

@@ -26,6 +26,7 @@ from sculptor.store._opening import (
     close_to_others,
     connect_reader,
     connect_writer,
+    is_damage,
     make_file,
     open_error,
 )
@@ -55,8 +56,6 @@ from sculptor.store.writer import Writer
 _INDEXED = 32
 """So many messages are indexed for ranked search before other writes have their turn."""
 
-_DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
-
 
 class SqliteStore:
     """A ``Store`` in the file at ``path``, which only its owner may read.
@@ -82,6 +81,8 @@ class SqliteStore:
         except StoreLocked:
             raise
         except (OSError, sqlite3.Error, StoreError) as error:
+            if isinstance(error, StoreError) or is_damage(error):
+                self._lock.withdraw()
             raise open_error(path, error) from error
 
     # Writing

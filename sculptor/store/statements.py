@@ -1,11 +1,12 @@
 """What each record does to the tables, inside the transaction of its write list.
 
 What is there already stays as it is; only a lane's head, a node's version and times of last use
-move. Records of one kind that follow each other go in one call.
+move, and a node's lists of respelled messages grow. Records of one kind that follow each other go
+in one call.
 """
 
 import sqlite3
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import groupby
 from typing import Any
 
@@ -16,7 +17,7 @@ from sculptor.messages import MessageHash, digest, wire_hash
 from sculptor.store.codec import (
     dump_operation,
     pack,
-    pack_instructions,
+    pack_placed,
 )
 from sculptor.store.ranked import RankedIndex
 from sculptor.store.records import (
@@ -26,6 +27,7 @@ from sculptor.store.records import (
     MoveHead,
     Node,
     Record,
+    Respelled,
     Session,
     StoredHit,
     StoredMessage,
@@ -39,8 +41,10 @@ _MESSAGE = "INSERT OR IGNORE INTO message VALUES (?, ?, ?)"
 _USE = "INSERT OR IGNORE INTO message_use VALUES (?, ?, ?)"
 _SESSION = """INSERT INTO session VALUES (?, ?, ?, ?, ?)
     ON CONFLICT DO UPDATE SET used = max(used, excluded.used)"""
-_NODE = """INSERT INTO node VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+_NODE = """INSERT INTO node VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
     ON CONFLICT DO UPDATE SET version = excluded.version, depth = excluded.depth"""
+_RESPELLED = """UPDATE node SET instructions = CAST(instructions || ?4 AS BLOB),
+    respelled = CAST(respelled || ?5 AS BLOB) WHERE tenant = ?1 AND session = ?2 AND id = ?3"""
 _LANE = """INSERT INTO lane VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
     ON CONFLICT DO UPDATE SET admitted = admitted OR excluded.admitted,
     dropped = excluded.dropped, used = max(used, excluded.used)"""
@@ -107,8 +111,20 @@ def _nodes(cursor: sqlite3.Cursor, records: Iterable[Node]) -> None:
     nodes = list(records)
     cursor.executemany(_NODE, [_node(node) for node in nodes])
     uses = [(n.tenant, n.session, n.message) for n in nodes]
-    uses += ((n.tenant, n.session, name) for n in nodes for _, name in n.instructions)
+    uses += (use for node in nodes for use in _placed_uses(node))
     cursor.executemany(_USE, uses)
+
+
+def _respelled(cursor: sqlite3.Cursor, records: Iterable[Respelled]) -> None:
+    for r in records:
+        lists = pack_placed(r.instructions), pack_placed(r.respelled)
+        cursor.execute(_RESPELLED, (r.tenant, r.session, r.node, *lists))
+        cursor.executemany(_USE, _placed_uses(r))
+
+
+def _placed_uses(record: Node | Respelled) -> Iterator[Row]:
+    for _, name in (*record.instructions, *record.respelled):
+        yield record.tenant, record.session, name
 
 
 def _node(n: Node) -> Row:
@@ -122,10 +138,11 @@ def _node(n: Node) -> Row:
         n.index,
         n.covers,
         n.answer,
-        pack_instructions(n.instructions),
+        pack_placed(n.instructions),
         n.version,
         n.depth,
         n.time,
+        pack_placed(n.respelled),
     )
 
 
@@ -211,6 +228,7 @@ _HANDLERS: dict[type[Any], Handler] = {
     StoredMessage: _put(_MESSAGE, _message),
     Session: _put(_SESSION, _session),
     Node: _nodes,
+    Respelled: _respelled,
     Lane: _put(_LANE, _lane),
     MoveHead: _heads,
     StoredOperation: _operations,

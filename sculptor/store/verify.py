@@ -143,7 +143,7 @@ def _node_faults(
 
 
 def _messages_of(node: Node) -> list[MessageHash]:
-    return [node.message, *(name for _, name in node.instructions)]
+    return [node.message, *(name for _, name in (*node.instructions, *node.respelled))]
 
 
 def _batches(nodes: Sequence[Node]) -> Iterator[Sequence[Node]]:

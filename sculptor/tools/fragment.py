@@ -58,7 +58,7 @@ def full_fragment(context: Context, arguments: FullFragment) -> Work:
     if arguments.fold_except is None:
         receipt = context.perform(*cuts, author="model", reason="fragment_context")
     else:
-        named = _named(context, cuts, found)
+        named = _named(context, cuts, found, arguments.role)
         fold = Fold(tuple(_all_but(named, arguments.fold_except)))
         receipt = context.perform(*cuts, fold, author="model", reason="fragment_context")
     if found is not None:
@@ -100,8 +100,10 @@ def _is_worth(context: Context, where: Range) -> bool:
     return bool(text[where.start : where.end].strip())
 
 
-def _named(context: Context, cuts: Sequence[Request], found: Found | None) -> list[FragmentId]:
-    """Return the IDs the cuts will make, with those already there, in reading order."""
+def _named(
+    context: Context, cuts: Sequence[Request], found: Found | None, role: str
+) -> list[FragmentId]:
+    """Return the IDs the cuts will make, with those of the role already there, as they stand."""
     state = context.state
     for request in cuts:
         made = plan(
@@ -112,7 +114,10 @@ def _named(context: Context, cuts: Sequence[Request], found: Found | None) -> li
             protection=context.why_protected,
         )
         state = state.after(made)
-    places = context.places if found is None else [found.range.place]
+    if found is None:
+        places = [context.places[index] for index in _indexes(context, role)]
+    else:
+        places = [found.range.place]
     leaves = [leaf for place in places for leaf in state.leaves_of(place)]
     if found is not None:
         leaves = [leaf for leaf in leaves if _overlaps(leaf, found.range)]
@@ -120,7 +125,21 @@ def _named(context: Context, cuts: Sequence[Request], found: Found | None) -> li
 
 
 def _all_but(ids: Sequence[FragmentId], kept: Sequence[int]) -> Iterator[FragmentId]:
+    """Return all pieces but those numbered in ``kept``; of no pieces no number is wrong.
+
+    Raises:
+        ToolError: a number is none of a piece.
+    """
     count = len(ids)
+    wrong = [number for number in kept if not 1 <= abs(number) <= count]
+    if ids and wrong:
+        told = f"1 to {count}, or -1 (the last) to -{count}" if count > 1 else "1 or -1"
+        raise ToolError(
+            "INVALID_ARGUMENTS",
+            f"fold_except holds {', '.join(map(str, wrong))}; there would be {count} "
+            f"piece{'s' if count > 1 else ''}, so its numbers are {told}. Nothing was changed.",
+            {"pieces": count},
+        )
     keep = {number - 1 if number > 0 else count + number for number in kept}
     return (name for index, name in enumerate(ids) if index not in keep)
 

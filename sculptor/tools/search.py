@@ -12,7 +12,6 @@ from typing import Any
 
 from sculptor.context import Context, Hit
 from sculptor.errors import ToolError
-from sculptor.markers import escape
 from sculptor.messages import INSTRUCTION_ROLES
 from sculptor.search import count, excerpt, find, nearest
 from sculptor.state import HIDDEN, Place
@@ -95,7 +94,7 @@ def detail(context: Context, arguments: PaperDetail | FullDetail) -> Work:
     size = arguments.extended_context
     start, end = excerpt(text, hit.start, hit.end, context_size=size)
     row = _place(context, hit.place, index, hit.part, hit.start)
-    return {"id": hit.id, **row, "chars": [start, end], "text": _quoted(context, text[start:end])}
+    return {"id": hit.id, **row, "chars": [start, end], "text": text[start:end]}
 
 
 def _spots(
@@ -183,9 +182,9 @@ def _hits(
         start, end = excerpt(source.text, spot.start, spot.end, context_size=size)
         covered = any(s == spot.source and a <= spot.start and spot.end <= b for s, a, b in shown)
         if covered:
-            row["text"] = _quoted(context, source.text[spot.start : spot.end])
+            row["text"] = source.text[spot.start : spot.end]
         elif room > 0:
-            row["text"] = _quoted(context, source.text[start:end])
+            row["text"] = source.text[start:end]
             shown.append((spot.source, start, end))
         room -= len(row.get("text", ""))
         yield row
@@ -221,11 +220,6 @@ def _place(context: Context, place: Place, index: int, part: int, start: int) ->
             if leaf.status in HIDDEN:
                 row["hidden"] = leaf.status
     return row
-
-
-def _quoted(context: Context, text: str) -> str:
-    """Return client text as a view that holds a marker shows it."""
-    return escape(text) if context.is_marked else text
 
 
 def _texts(context: Context, role: str) -> Iterator[Text]:

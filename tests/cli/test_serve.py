@@ -5,6 +5,9 @@ import signal
 import socket
 import stat
 import subprocess
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
@@ -13,6 +16,7 @@ import pytest
 from sculptor.cli.serve import start_lines
 from sculptor.server.settings import Settings
 from tests.cli.processes import COMMAND, run, serving
+from tests.server.stub_upstream import StubUpstream, say
 
 
 def test_it_tells_where_it_is_and_stops_cleanly(home: Path) -> None:
@@ -31,6 +35,7 @@ def test_it_tells_where_it_is_and_stops_cleanly(home: Path) -> None:
         _, log = process.communicate(timeout=20)
         assert process.returncode == 0
         lines = [json.loads(line) for line in log.splitlines()]
+        assert lines.pop()["event"] == "Stopping."
         assert [line["path"] for line in lines] == ["/readyz", "/docs", "/v1/models/nothing"]
         assert all(line["level"] == "info" and line["timestamp"] for line in lines)
 
@@ -40,7 +45,53 @@ def test_sigterm_ends_it_too(home: Path) -> None:
         process.send_signal(signal.SIGTERM)
         _, log = process.communicate(timeout=20)
         assert process.returncode in (0, -signal.SIGTERM)
-        assert log == ""
+        assert [json.loads(line)["event"] for line in log.splitlines()] == ["Stopping."]
+
+
+def test_the_first_interrupt_drains_and_the_second_ends_at_once(home: Path) -> None:
+    release = threading.Event()
+
+    def slowly(body: dict[str, object]) -> dict[str, object]:
+        release.wait(60)
+        return say("late")(body)
+
+    with StubUpstream() as upstream, ThreadPoolExecutor() as asking:
+        upstream.answers.append(slowly)
+        flags = ["--port", str(_free_port()), "--store", "memory", "--upstream", upstream.url]
+        process = subprocess.Popen(
+            [*COMMAND, "serve", *flags],
+            cwd=home,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert process.stderr is not None
+        url = f"http://127.0.0.1:{flags[1]}/v1/chat/completions"
+        body = {"model": "m", "messages": [{"role": "user", "content": "Hi"}]}
+        client = httpx.Client(transport=httpx.HTTPTransport(retries=9), timeout=60)
+        cut = asking.submit(client.post, url, json=body)
+        while not upstream.seen:
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        assert _next_line(process) == (
+            "Stopping: 1 request may take up to 120 s to end; Ctrl-C again ends at once."
+        )
+        process.send_signal(signal.SIGINT)
+        assert _next_line(process) == "Ending at once: 1 request cut off."
+        assert cut.result(20).status_code == 503
+        _, rest = process.communicate(timeout=20)
+        release.set()
+        client.close()
+    assert process.returncode == 130
+    assert "Traceback" not in rest
+
+
+def _next_line(process: "subprocess.Popen[str]") -> str:
+    """Return the next line that is no line of the log."""
+    assert process.stderr is not None
+    while " [" in (line := process.stderr.readline()) or line.startswith("{"):
+        pass
+    return line.strip()
 
 
 def test_a_store_is_served_once(home: Path) -> None:

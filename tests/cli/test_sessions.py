@@ -1,7 +1,11 @@
 """``sculptor sessions``: the same answers from a running server and from the file alone."""
 
+import contextlib
 import json
+import os
+import pty
 import re
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +16,7 @@ from typer.testing import CliRunner
 from sculptor.cli.app import app
 from sculptor.cli.tables import ago
 from sculptor.store import SqliteStore
+from tests.cli.processes import COMMAND
 from tests.server.managing import Managed, managed
 
 pytestmark = pytest.mark.usefixtures("home")
@@ -213,3 +218,51 @@ def test_times_are_told_as_people_do() -> None:
     assert ago(0.0, now=5 * 3_600) == "5 h ago"
     assert ago(0.0, now=86_400 * 2.5) == "2 days ago"
     assert re.fullmatch(r"\d{4}-\d\d-\d\d", ago(0.0, now=86_400 * 400))
+
+
+HOSTILE = "\x1b]0;owned\x07\x1b[2Jred\x9b31m \u202egnol\x7f\r"
+
+
+@pytest.fixture
+def hostile(file: Path) -> str:
+    """A session whose text would work the terminal of who looks at it."""
+    text = HOSTILE + "A line of a long story that is told here. " * 200
+    with managed(SqliteStore(file)) as server:
+        name = server.chat(
+            {"role": "user", "content": text},
+            {"role": "assistant", "content": "ok"},
+            {"role": "user", "content": "go on"},
+            **{"x-claude-code-agent-id": "[31magent"},
+        )
+        ids = server.do(name, kind="fragment", size_tokens=400)["fragments"]
+        server.do(name, kind="fold", fragment_ids=ids[:1])
+    return name
+
+
+@pytest.mark.parametrize("words", [("show",), ("diff",), ("diff", "--whole")])
+def test_text_never_works_the_terminal(file: Path, hostile: str, words: tuple[str, ...]) -> None:
+    command, *flags = words
+    shown = call(file, command, hostile, *flags, env={"COLUMNS": "200"}).stdout
+    assert not set(shown) & set("\x1b\x07\x9b\x7f\r\u202e")
+    assert "␛]0;owned␇␛[2Jred\\x9b31m \\u202egnol␡" in shown
+
+
+def test_programs_get_the_text_as_it_is(file: Path, hostile: str) -> None:
+    value = json.loads(call(file, "diff", hostile, "--json").stdout)
+    assert value["messages"][0]["original"].startswith(HOSTILE)
+
+
+def test_markdown_is_shown_on_a_terminal_and_written_elsewhere(file: Path, hostile: str) -> None:
+    words = ["sessions", "export", hostile, "--format", "markdown", "--store", str(file)]
+    piped = subprocess.run([*COMMAND, *words], capture_output=True, check=True)
+    assert HOSTILE.encode() in piped.stdout
+    ours, theirs = pty.openpty()
+    with subprocess.Popen([*COMMAND, *words], stdout=theirs):
+        os.close(theirs)
+        shown = b""
+        with contextlib.suppress(OSError):  # how a terminal ends on Linux
+            while read := os.read(ours, 65_536):
+                shown += read
+    os.close(ours)
+    assert "␛]0;owned␇".encode() in shown
+    assert b"\x1b" not in shown

@@ -8,9 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sculptor.errors import InvalidMessage
-from sculptor.loop import check_pairs, check_shape
-from sculptor.loop.pairing import mend_arguments
-from sculptor.messages import Message
+from sculptor.loop.pairing import check_shape, mend_arguments, pair_up
+from sculptor.messages import Message, parse_message
 
 from .scripted import message
 
@@ -31,10 +30,13 @@ def user(text: str = "hi") -> Message:
     return message("user", text)
 
 
+def check_pairs(listed: list[Message] | tuple[Message, ...]) -> tuple[Message, ...]:
+    return tuple(parse_message(wire) for wire in pair_up(listed))
+
+
 def test_a_list_in_order_comes_back_as_the_same_objects() -> None:
     listed = [user(), assistant("a", "b"), result("b"), result("a"), user()]
-    checked = check_pairs(listed)
-    assert all(given is kept for given, kept in zip(listed, checked, strict=True))
+    assert all(given.wire is kept for given, kept in zip(listed, pair_up(listed), strict=True))
 
 
 def test_ids_that_come_twice_are_renamed_on_both_sides() -> None:
@@ -85,6 +87,37 @@ def test_arguments_become_json_and_nothing_is_lost(sent: Any, mended: str) -> No
     (checked, _) = check_pairs([assistant("a", arguments=sent), result("a")])
     call = orjson.loads(checked.wire)["tool_calls"][0]
     assert call["function"]["arguments"] == mended
+
+
+FIRST = (
+    rb'{ "tool_calls" : [{"function":{"name":"f", "arguments":"{}" , "seed":18446744073709551617},'
+    rb'"type":"function","id":"a"}], "content":null,"role":"assistant","cost":1.50e0, "\u00e9":1 }'
+)
+
+
+@pytest.mark.parametrize(
+    ("literal", "mended"),
+    [
+        (rb'""', rb'"{}"'),
+        (rb"null", rb'"{}"'),
+        (rb'"{ \u007b"', rb'"{\"_raw\":\"{ {\"}"'),
+        (rb'{ "n" : 18446744073709551617 }', rb'"{ \"n\" : 18446744073709551617 }"'),
+    ],
+)
+def test_a_repair_replaces_literals_and_no_other_byte(literal: bytes, mended: bytes) -> None:
+    broken = FIRST.replace(rb'"{}"', literal)
+    answer = rb'{"content" : "1\u00b0",  "tool_call_id":"a", "role":"tool", "n":1.50e0}'
+    listed = [FIRST, answer, broken, answer]
+    first, kept, second, moved = pair_up([parse_message(wire) for wire in listed])
+    assert (first, kept) == (FIRST, answer)
+    assert second == FIRST.replace(rb'"{}"', mended).replace(b'"id":"a"', b'"id":"a_2"')
+    assert moved == answer.replace(b'"a"', b'"a_2"')
+
+
+def test_arguments_that_are_not_there_are_added() -> None:
+    wire = FIRST.replace(b', "arguments":"{}" ', b"")
+    (made, _) = pair_up([parse_message(wire), result("a")])
+    assert made == wire.replace(b"617}", b'617,"arguments":"{}"}')
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,8 @@ import pytest
 
 from sculptor.chat import Completed, ExtraDelta, TextDelta, ToolCallDelta, Usage
 from sculptor.context import Context, Step
-from sculptor.loop import Budget, ModelRequest, Turn, check_pairs, pass_through
+from sculptor.loop import Budget, ModelRequest, Turn, pass_through
+from sculptor.loop.pairing import pair_up
 from sculptor.loop.turn import Call, Emit, Next
 from sculptor.messages import Message, parse_message
 
@@ -95,7 +96,7 @@ def test_a_step_stands_whole_after_the_message_it_follows() -> None:
     assert [m.role for m in step.messages] == ["assistant", "tool", "tool"]
     assert step.messages[0].text == "Looking."
     assert [m.result_for for m in step.messages[1:]] == list(step.messages[0].call_ids)
-    check_pairs([parse_message(wire) for wire in model.requests[1].messages])
+    pair_up([parse_message(wire) for wire in model.requests[1].messages])
 
 
 def test_ids_that_an_upstream_repeats_are_ours_and_unique() -> None:
@@ -161,11 +162,11 @@ def test_internal_and_client_calls_of_one_step_are_split_and_joined_again() -> N
     resumed = context_after(context, follow, turn)
     sent = [parse_message(wire) for wire in resumed.view().messages]
     assert [m.role for m in sent[-4:]] == ["assistant", "tool", "tool", "tool"]
-    assert check_pairs(sent) == tuple(sent)
+    assert pair_up(sent) == tuple(message.wire for message in sent)
     resumed.append(message("user", "Thanks. And tomorrow?"))
     closed = [parse_message(wire) for wire in resumed.view().messages]
     assert [m.call_ids for m in closed[-3:]] == [turn.minted, (), ()]
-    assert check_pairs(closed) == tuple(closed)
+    assert pair_up(closed) == tuple(message.wire for message in closed)
 
 
 def test_nothing_internal_ever_reaches_the_client() -> None:

@@ -19,7 +19,7 @@ from sculptor.errors import (
     UndoRefused,
     UpstreamBroken,
 )
-from sculptor.loop import check_pairs
+from sculptor.loop.pairing import pair_up
 from sculptor.messages import parse_message
 from sculptor.summaries import Summary, SummaryJob
 
@@ -133,12 +133,12 @@ def test_a_step_with_client_calls_is_whole_now_and_theirs_alone_afterwards() -> 
     assert shown[4] == both
     assert {m["tool_call_id"] for m in shown[5:]} == {"call_1", "call_2"}
     read = [parse_message(wire) for wire in context.wire()]
-    assert check_pairs(read) == tuple(read)
+    assert pair_up(read) == tuple(message.wire for message in read)
     context.append({"role": "assistant", "content": "Sunny."})
     context.append("Thanks.")
     assert context.messages()[4:6] == [assistant(WEATHER, text="One moment."), found]
     read = [parse_message(wire) for wire in context.wire()]
-    assert check_pairs(read) == tuple(read)
+    assert pair_up(read) == tuple(message.wire for message in read)
 
 
 def test_openai_objects_are_applied_as_they_come() -> None:

@@ -24,6 +24,7 @@ _X_CONTEXT: Schema = {
         "version": {"type": "string", "minLength": 1},
         "operations": _COUNT,
         "steps": _COUNT,
+        "stored": {"type": "boolean"},
         "view_tokens": _COUNT,
         "original_tokens": _COUNT,
         "billed": {

@@ -164,11 +164,37 @@ def test_what_is_not_there_is_404(server: Managed, session: str) -> None:
     error = error_of(server.try_to(session, kind="fold", fragment_ids=["f00000"]), 404)
     assert error["code"] == "fragment_not_found"
     assert error_of(server.client.get("/api/nothing"), 404)["code"] == "not_found"
-    wrong = server.client.put("/api/sessions")
-    assert error_of(wrong, 405)["code"] == "method_not_allowed"
-    assert "GET" in wrong.headers["allow"]
-    bad = server.client.post(f"/api/sessions/{session}/search", content=b"{nonsense")
-    assert error_of(bad, 400)["code"] == "invalid_value"
+
+
+def test_a_wrong_method_is_told_the_right_ones(server: Managed, session: str) -> None:
+    for method, path, allowed in (
+        ("PUT", "/api/sessions", "GET"),
+        ("PUT", f"/api/sessions/{session}/operations", "GET, POST"),
+        ("POST", f"/api/sessions/{session}", "DELETE, GET"),
+        ("GET", f"/api/sessions/{session}/search", "POST"),
+        ("POST", "/healthz", "GET"),
+        ("POST", "/", "GET, HEAD"),
+        ("GET", "/v1/chat/completions", "POST"),
+        ("GET", "/chat/completions", "POST"),
+        ("POST", "/v1/models", "GET, HEAD"),
+    ):
+        wrong = server.client.request(method, path)
+        error = error_of(wrong, 405)
+        assert wrong.headers["allow"] == allowed, path
+        assert error["code"] == "method_not_allowed"
+        assert error["message"] == f"{path} takes {allowed}, not {method}."
+
+
+def test_a_body_that_is_no_json_is_told_where(server: Managed, session: str) -> None:
+    path = f"/api/sessions/{session}/search"
+    json = {"content-type": "application/json"}
+    bad = error_of(server.client.post(path, content=b'{"queries": nonsense}', headers=json), 400)
+    assert bad["code"] == "invalid_json"
+    assert bad["message"] == "The body is not valid JSON: Expecting value (character 12)."
+    plain = error_of(server.client.post(path, content=b"{nonsense"), 400)
+    assert "sent as content-type: application/json" in plain["message"]
+    listed = error_of(server.client.post(path, json=["x"]), 400)
+    assert "must be a JSON object" in listed["message"]
 
 
 def test_search_finds_hidden_text_and_says_so(server: Managed, session: str) -> None:

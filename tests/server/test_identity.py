@@ -32,8 +32,10 @@ def proxy(upstream: StubUpstream) -> Iterator[str]:
     stop()
 
 
-def ask(proxy: str, messages: list[Message], headers: dict[str, str]) -> httpx.Response:
-    body = {"model": "m", "messages": messages, "tools": [WEATHER]}
+def ask(
+    proxy: str, messages: list[Message], headers: dict[str, str], **fields: str
+) -> httpx.Response:
+    body = {"model": "m", "messages": messages, "tools": [WEATHER], **fields}
     response = httpx.post(f"{proxy}/v1/chat/completions", json=body, headers=headers, timeout=30)
     assert response.status_code == 200, response.text
     return response
@@ -75,3 +77,67 @@ def test_a_branch_from_a_folded_place_keeps_the_tools(proxy: str, upstream: Stub
         response = ask(proxy, [*start, {"role": "user", "content": question}], NAMED)
         assert response.headers["x-context-status"] == "tools-on"
         assert "folded" in str(upstream.seen[-1].value["messages"][0]["content"])
+
+
+def alike(
+    proxy: str, upstream: StubUpstream, *keys: str
+) -> tuple[list[Message], list[httpx.Response]]:
+    """Have as many people as keys begin alike and be answered alike; return what all of them see.
+
+    An empty key is none.
+    """
+    start: list[Message] = [{"role": "user", "content": LONG}]
+    begun = []
+    for key in keys:
+        upstream.answers += [FOLD, say("Cut.")]
+        begun.append(ask(proxy, start, {}, **_keyed(key)))
+    return [*start, {"role": "assistant", "content": "Cut."}], begun
+
+
+def go_on(proxy: str, history: list[Message], text: str, key: str = "") -> httpx.Response:
+    return ask(proxy, [*history, {"role": "user", "content": text}], {}, **_keyed(key))
+
+
+def session(response: httpx.Response) -> str:
+    return response.headers["x-session-id"]
+
+
+def _keyed(key: str) -> dict[str, str]:
+    return {"prompt_cache_key": key} if key else {}
+
+
+@pytest.mark.parametrize("key", ["", "one key for all"])
+def test_two_people_answered_alike_never_meet(proxy: str, upstream: StubUpstream, key: str) -> None:
+    history, begun = alike(proxy, upstream, key, key)
+    upstream.answers += [say("one"), say("two"), say("three")]
+    ann = go_on(proxy, history, "I am Ann.", key)
+    bob = go_on(proxy, history, "I am Bob.", key)
+    assert len({session(each) for each in (*begun, ann, bob)}) == 4
+    assert upstream.seen[-1].value["messages"][0]["content"] == LONG
+    said = [{"role": "user", "content": "I am Bob."}, {"role": "assistant", "content": "two"}]
+    again = go_on(proxy, [*history, *said], "Who am I?", key)
+    assert session(again) == session(bob)
+
+
+def test_nor_where_the_second_says_what_the_first_said(proxy: str, upstream: StubUpstream) -> None:
+    history, begun = alike(proxy, upstream, "")
+    upstream.answers.append(say("one"))
+    assert session(go_on(proxy, history, "Go on.")) == session(begun[0])
+    _, late = alike(proxy, upstream, "")
+    upstream.answers.append(say("another"))
+    assert session(go_on(proxy, history, "Go on.")) not in {session(begun[0]), session(late[0])}
+
+
+def test_a_cache_key_tells_those_apart_who_read_alike(proxy: str, upstream: StubUpstream) -> None:
+    history, begun = alike(proxy, upstream, "ann", "bob", "")
+    for key, first in (("bob", begun[1]), ("ann", begun[0])):
+        upstream.answers.append(say(f"Hello {key}."))
+        assert session(go_on(proxy, history, f"I am {key}.", key)) == session(first)
+        assert "folded" in upstream.seen[-1].value["messages"][0]["content"]
+
+
+def test_a_new_try_stays_in_its_session(proxy: str, upstream: StubUpstream) -> None:
+    history, begun = alike(proxy, upstream, "")
+    upstream.answers += [say("one"), say("one"), say("two")]
+    tries = [session(go_on(proxy, history, "Go on.")) for _ in range(3)]
+    assert tries == [session(begun[0])] * 3

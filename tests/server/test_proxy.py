@@ -254,13 +254,18 @@ def test_several_choices_are_all_relayed(proxy: str, upstream: StubUpstream, str
     assert response.status_code == 200
     if stream:
         lines = [line[6:] for line in response.text.splitlines() if line.startswith("data: {")]
-        seen = [choice for line in lines for choice in orjson.loads(line)["choices"]]
+        chunks = [orjson.loads(line) for line in lines]
+        seen = [choice for chunk in chunks for choice in chunk["choices"]]
         texts = {
             i: "".join(c["delta"].get("content") or "" for c in seen if c["index"] == i)
             for i in range(3)
         }
     else:
-        texts = {c["index"]: c["message"]["content"] for c in response.json()["choices"]}
+        chunks = [response.json()]
+        texts = {c["index"]: c["message"]["content"] for c in chunks[0]["choices"]}
+    assert len({(chunk["id"], chunk["created"]) for chunk in chunks}) == 1
+    assert all(chunk["id"].startswith("chatcmpl-") for chunk in chunks)
+    assert {chunk["model"] for chunk in chunks} == {"m"}
     assert texts == {0: "pick me", 1: "pick me", 2: "pick me"}
     follow = [user("hi"), {"role": "assistant", "content": "pick me"}, user("so?")]
     again = post(proxy, {"model": "m", "messages": follow})

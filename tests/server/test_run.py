@@ -7,13 +7,14 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
 import pytest
 
 from sculptor.errors import SettingsError, StoreError, StoreLocked
-from sculptor.server.app import Server
+from sculptor.server.app import Server, server_secret
 from sculptor.server.expiry import expire
 from sculptor.server.run import serve_in_thread
 from sculptor.server.settings import Settings
@@ -101,6 +102,21 @@ def test_one_server_to_a_store_file(tmp_path: Path) -> None:
     stop()
     Server(settings).store.close()
     assert oct((tmp_path / "s.sqlite3").stat().st_mode & 0o777) == "0o600"
+
+
+def test_servers_made_at_once_agree_on_the_secret(tmp_path: Path) -> None:
+    settings = Settings(store=str(tmp_path / "s.sqlite3"), backend="scripted")
+    gate = threading.Barrier(8)
+
+    def make(_: int) -> bytes:
+        gate.wait()
+        return server_secret(settings)
+
+    with ThreadPoolExecutor(8) as pool:
+        made = set(pool.map(make, range(8)))
+    (secret,) = tmp_path.iterdir()
+    assert len(made) == 1
+    assert secret.stat().st_mode & 0o777 == 0o600
 
 
 def test_a_taken_port_is_a_clear_error(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from sculptor.context import Hit
 from sculptor.errors import StoreError
-from sculptor.messages import MessageHash, chain_of, make_message
+from sculptor.messages import Message, MessageHash, chain_of, make_message
 from sculptor.operations import FIRST_VERSION, VersionId
 from sculptor.state import Place, State
 from sculptor.store import LOCAL, ROOT, Checkpoints, MemoryStore, SqliteStore, Store, node_id
@@ -23,6 +23,7 @@ from sculptor.store.records import (
     MoveHead,
     Node,
     Record,
+    Respelled,
     Session,
     SessionId,
     StoredHit,
@@ -110,6 +111,7 @@ class Agreement(RuleBasedStateMachine):
             index=len(line),
             covers=covers,
             instructions=((0, system.hash),),
+            respelled=((len(line), message.hash),),
             time=time,
         )
         stored = [
@@ -118,6 +120,28 @@ class Agreement(RuleBasedStateMachine):
         ]
         self.write(*stored, node)
         self.nodes = [n for n in self.nodes if (n.session, n.id) != (session, node.id)] + [node]
+
+    @precondition(lambda self: self.nodes)
+    @rule(data=st.data(), named=st.lists(st.tuples(st.integers(0, 3), messages), max_size=3))
+    def respell(self, data: st.DataObject, named: list[tuple[int, Message]]) -> None:
+        node = data.draw(st.sampled_from(self.nodes))
+        bodies = [StoredMessage(tenant=node.tenant, hash=m.hash, wire=m.wire) for _, m in named]
+        placed = tuple((at, m.hash) for at, m in named)
+        cut = data.draw(st.integers(0, len(placed)))
+        more = Respelled(
+            tenant=node.tenant,
+            session=node.session,
+            node=node.id,
+            instructions=placed[:cut],
+            respelled=placed[cut:],
+        )
+        before = self.sqlite.node(node.tenant, node.session, node.id)
+        self.write(*bodies, more)
+        after = self.sqlite.node(node.tenant, node.session, node.id)
+        assert before is not None
+        assert after is not None
+        assert after.instructions == before.instructions + more.instructions
+        assert after.respelled == before.respelled + more.respelled
 
     @rule(
         tenant=tenants,

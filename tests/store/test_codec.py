@@ -8,10 +8,10 @@ from sculptor.store.codec import (
     dump_operation,
     load_operation,
     pack,
-    pack_instructions,
+    pack_placed,
     searchable_texts,
     unpack,
-    unpack_instructions,
+    unpack_placed,
 )
 
 from .builders import random_line
@@ -33,10 +33,10 @@ def test_a_packed_list_cut_short_is_refused(blobs: list[bytes], data: st.DataObj
 
 @given(st.lists(st.tuples(st.integers(0, 2**32 - 1), st.binary(min_size=16, max_size=16))))
 def test_instructions_come_back_as_they_went(placed: list[tuple[int, MessageHash]]) -> None:
-    body = pack_instructions(placed)
-    assert unpack_instructions(body) == tuple(placed)
+    body = pack_placed(placed)
+    assert unpack_placed(body) == tuple(placed)
     with pytest.raises(StoreCorrupt, match="instructions"):
-        unpack_instructions(body + b"x")
+        unpack_placed(body + b"x")
 
 
 @given(st.integers(0, 2**32))

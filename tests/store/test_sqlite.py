@@ -229,6 +229,7 @@ def test_a_file_of_another_kind_is_refused_and_kept(tmp_path: Path) -> None:
         SqliteStore(foreign)
     assert (text.read_bytes(), foreign.read_bytes()) == before
     assert (mode(text), mode(foreign)) == rights
+    assert sorted(tmp_path.iterdir()) == [text, foreign]
 
 
 def test_a_place_that_cannot_hold_a_file_is_told(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from sculptor.store.records import (
     MoveHead,
     Node,
     NodeId,
+    Respelled,
     SessionId,
     StoredHit,
     StoredOperation,
@@ -24,6 +25,7 @@ from sculptor.store.records import (
     TenantId,
     TokenCount,
     UsageRow,
+    last_sent,
 )
 
 from .builders import Talk, operation, random_line, stored
@@ -422,6 +424,27 @@ def test_bytes_of_a_second_attempt_go_with_their_session(store: Store) -> None:
     assert len(store.wires(LOCAL, hashes)) == 4
     store.write([DeleteSession(tenant=LOCAL, id=talk.id)]).result()
     assert store.wires(LOCAL, hashes) == {}
+
+
+def test_of_the_bytes_a_message_came_in_the_last_count_and_all_are_kept(store: Store) -> None:
+    talk, forms = Talk(), [make_message("user", text) for text in ("Hi ", " Hi", "Hi  ")]
+    first = talk.say("Hi")
+    answer = talk.say("Hello", "assistant")
+    again = talk.say("more", respelled=((0, forms[0].hash),))
+    store.write([talk.opened(), *map(stored, forms), *first, *answer, *again]).result()
+    path = store.path(LOCAL, talk.id, talk.head)
+    own = [message.hash for message in talk.messages]
+    assert last_sent(path) == [forms[0].hash, *own[1:]]
+    assert last_sent(path[:2]) == own[:2]
+    for form in forms[1:]:
+        more = Respelled(tenant=LOCAL, session=talk.id, node=talk.head, respelled=((0, form.hash),))
+        store.write([more]).result()
+    assert last_sent(store.path(LOCAL, talk.id, talk.head)) == [forms[2].hash, *own[1:]]
+    names = [*own, *(form.hash for form in forms)]
+    assert set(store.wires(LOCAL, names)) == set(names)
+    assert store.verify() == []
+    store.write([DeleteSession(tenant=LOCAL, id=talk.id)]).result()
+    assert store.wires(LOCAL, names) == {}
 
 
 def test_tenants_never_meet(store: Store) -> None:

@@ -18,10 +18,12 @@ from .test_checkpoints import written
 
 def fill(store: Store, talk: Talk) -> None:
     system = make_message("system", "be brief")
+    loud = make_message("user", "Hi ")
     records, _ = written(talk, 1, 80, most_entries=10)
     assert any(record.checkpoint is not None for record in records)
-    opening = [talk.opened(), stored(system), *talk.turns("Hi", "Hello")]
-    said = talk.say("more", instructions=((0, system.hash),), version=records[-1].operation.version)
+    opening = [talk.opened(), stored(system), stored(loud), *talk.turns("Hi", "Hello")]
+    placed = {"instructions": ((0, system.hash),), "respelled": ((0, loud.hash),)}
+    said = talk.say("more", version=records[-1].operation.version, **placed)
     step = StoredStep(
         tenant=LOCAL,
         session=talk.id,
@@ -53,7 +55,9 @@ HARM = {
     "UPDATE node SET parent = x'00' WHERE position = 1": "not named by its parent and message",
     "DELETE FROM node WHERE position = 1": "hangs on node .* missing",
     "UPDATE node SET version = 'gone'": "stands on version gone, which is missing",
+    "DELETE FROM message WHERE CAST(wire AS TEXT) LIKE '%Hi %'": "needs message .* missing",
     "UPDATE node SET instructions = x'00'": "instructions cannot be read",
+    "UPDATE node SET respelled = x'00'": "respelled messages .* cannot be read",
     "UPDATE lane SET version = 'gone'": "lane main is at version gone",
     "UPDATE lane SET node = x'00'": "lane main is at node 00",
     "UPDATE lane SET dropped = x'7b'": "lane main of session talk cannot be read",

@@ -134,6 +134,38 @@ def test_cut_and_fold_in_one_call_says_which_last_values_are_hidden() -> None:
     assert context.view().unchanged
 
 
+@pytest.mark.parametrize("kept", [[0], [11], [-11], [1, 12, 99]])
+def test_a_piece_to_spare_must_be_one(kept: list[int]) -> None:
+    context = make_context()
+    answer = use(context, "fragment_context", role="user", num_fragments=10, fold_except=kept)
+    assert answer["error"] == "INVALID_ARGUMENTS"
+    wrong = ", ".join(str(number) for number in kept if number != 1)
+    assert f"fold_except holds {wrong}; " in answer["message"]
+    assert "1 to 10, or -1 (the last) to -10" in answer["message"]
+    assert context.depth == 0
+    assert not list(context.fragments())
+    ends = use(context, "fragment_context", role="user", num_fragments=10, fold_except=[10, -10])
+    states = [row["state"] for row in ends["fragments"]]
+    assert states == ["visible", *["folded"] * 8, "visible"]
+
+
+def test_where_there_is_nothing_to_cut_no_number_is_wrong() -> None:
+    context = Context(seed=b"tools", counter=COUNTER)
+    context.append(make_message("user", QUESTION))
+    answer = use(context, "fragment_context", fold_except=[1])
+    assert answer["ok"]
+    assert "nothing was cut" in answer["note"]
+
+
+def test_pieces_of_other_roles_are_not_folded_along() -> None:
+    context = make_context()
+    tool = use(context, "fragment_context", role="tool", num_fragments=3)["fragments"]
+    use(context, "fragment_context", role="user", num_fragments=2, fold_except=[])
+    states = {leaf.id: leaf.status for leaf in context.fragments()}
+    assert {states[row["id"]] for row in tool} == {"visible"}
+    assert "folded" in states.values()
+
+
 def test_paper_fragments_lie_between_the_markers() -> None:
     context = make_context()
     answer = use(

@@ -33,6 +33,11 @@ class StepGraph:
             self._logits = model.step(self._tokens, state=self._state)
         self._state.restore(empty)
 
+    @property
+    def state(self) -> MomState:
+        """The very tensors that the next step reads and changes."""
+        return self._state
+
     def load(self, state: MomState) -> None:
         """Begin from ``state``."""
         self._state.restore(state)

@@ -6,6 +6,7 @@ size: continuing from it with any number of tokens, none included, equals one pa
 """
 
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Literal
@@ -19,6 +20,7 @@ from sculptor.mom.layers.tensors import TensorRecord
 from sculptor.mom.ops.chunk import chunk_delta_rule
 from sculptor.mom.ops.conv import short_conv
 from sculptor.mom.ops.grouped import grouped_linear
+from sculptor.mom.ops.heads import Heads, make_heads, unit_heads
 from sculptor.mom.ops.mix import gated_norm, mix_rows
 from sculptor.mom.ops.naive import accumulator_dtype
 from sculptor.mom.ops.routing import Route, RowPlan, plan_rows, route
@@ -27,8 +29,6 @@ Backend = Literal["auto", "torch", "triton"]
 
 GLA_RANK = 16
 GLA_TEMPERATURE = 16.0
-L2_EPS = 1e-6
-"""Added to the squared norm of q and k."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,27 +117,16 @@ class Mixer(nn.Module):
             tails.append(tail)
         chosen = route(x, weight=self.router, top_k=c.top_k)
         plan = self._plan(chosen, cu_seqlens, x)
-        q = functional.linear(x, self.query.to(x.dtype))
-        k, v, beta, gate = torch.split(self._project(x, plan), self.sections, dim=1)
-        if c.conv == "before":
-            q = self.normed(q)[plan.token]
-        else:
-            convolved = []
-            sources = zip((q[plan.token], k, v), self.convs, state.tails, strict=True)
-            for rows, weight, old in sources:
-                y, tail = self._convolve(
-                    rows, weight=weight, tails=_to_buckets(old), cu_seqlens=plan.cu_rows
-                )
-                convolved.append(y)
-                tails.append(_from_buckets(tail, groups=c.groups))
-            q, k, v = self.normed(convolved[0]), convolved[1], convolved[2]
+        made = self._make_heads(x, plan, tails=() if c.conv == "before" else state.tails)
+        tails += [_from_buckets(tail, groups=c.groups) for tail in made.tails]
+        beta, gate = torch.split(made.rest[:, : sum(self.sections[2:])], self.sections[2:], dim=1)
         writes = self._writes(chosen, plan)
         o, memories = self._run_rule(
-            q=q,
-            k=self.normed(k),
-            v=torch.unflatten(functional.silu(v), 1, (c.heads, c.value_dim)),
+            q=made.q,
+            k=made.k,
+            v=made.v,
             g=self.log_decay(gate, memory=plan.memory, writes=writes),
-            beta=self.write_strength(beta, rows=k, writes=writes),
+            beta=self.write_strength(beta, rows=made.v, writes=writes),
             cu_seqlens=plan.cu_rows,
             initial_state=_to_buckets(state.memories),
             max_seqlen=max_seqlen,
@@ -230,12 +219,30 @@ class Mixer(nn.Module):
             return conv.short_conv(x, weight=weight, tails=tails, cu_seqlens=cu_seqlens)
         return short_conv(x, weight=weight, tails=tails, cu_seqlens=cu_seqlens)
 
-    def _project(self, x: Tensor, plan: RowPlan) -> Tensor:
-        if self.uses_kernels(x):
-            from sculptor.mom.ops.kernels import grouped
+    def _make_heads(self, x: Tensor, plan: RowPlan, *, tails: Sequence[Tensor]) -> Heads:
+        """Project the rows and make q, k and v of them; ``tails`` where each memory convolves."""
+        c = self.config
+        make, rows = self._project(x, plan)
+        return make(
+            rows,
+            tokens=functional.linear(x, self.query.to(x.dtype)),
+            plan=plan,
+            convs=list(self.convs) if tails else [],
+            tails=[_to_buckets(tail) for tail in tails],
+            heads=c.heads,
+            key_dim=c.key_dim,
+            value_dim=c.value_dim,
+        )
 
-            return grouped.grouped_linear(x, weight=self.memory, plan=plan)
-        return grouped_linear(x, weight=self.memory, plan=plan)
+    def _project(self, x: Tensor, plan: RowPlan) -> tuple[Callable[..., Heads], Tensor]:
+        """Return the rows, maybe with spare columns behind, and what makes heads of them."""
+        if not self.uses_kernels(x):
+            return make_heads, grouped_linear(x, weight=self.memory, plan=plan)
+        from sculptor.mom.ops.kernels import delta, grouped, heads
+
+        rows = grouped.padded_grouped_linear(x, weight=self.memory, plan=plan)
+        fits = delta.fits(key_dim=self.config.key_dim, value_dim=self.config.value_dim)
+        return heads.make_heads if fits and rows.shape[0] else make_heads, rows
 
     def _run_rule(
         self,
@@ -265,6 +272,7 @@ class Mixer(nn.Module):
                     cu_seqlens=cu_seqlens,
                     initial_state=initial_state,
                     scale=scale,
+                    max_seqlen=max_seqlen,
                 )
         return chunk_delta_rule(
             q=q,
@@ -293,12 +301,6 @@ class Mixer(nn.Module):
             mixed = mix_rows(o, weights=weights, plan=plan)
             y = gated_norm(mixed, z=z, weight=self.norm, eps=c.norm_eps, gate=c.gate)
         return functional.linear(y.flatten(1), self.out.to(x.dtype))
-
-
-def unit_heads(x: Tensor) -> Tensor:
-    """Return ``x [..., H, K]`` with every head at length one, in at least fp32."""
-    x = x.to(accumulator_dtype(x))
-    return x * torch.rsqrt(x.square().sum(-1, keepdim=True) + L2_EPS)
 
 
 def _xavier(weight: Tensor, gain: float) -> None:

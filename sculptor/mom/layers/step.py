@@ -37,17 +37,16 @@ def step_mixer(mixer: Mixer, x: Tensor, *, state: MixerState) -> Tensor:
             pushed.append(_push_rows(row, weight=weight, tail=own))
             tail.index_put_(at, own)
         q, k, v = pushed
-    o, after = naive_step(
-        state.memories[at],
+    o = _step_states(
+        mixer,
+        state,
+        memory,
         q=mixer.normed(q),
         k=mixer.normed(k),
         v=torch.unflatten(functional.silu(v), 1, (c.heads, c.value_dim)).to(state.memories.dtype),
         g=mixer.log_decay(raw_gate, memory=at[1], writes=writes),
         beta=mixer.write_strength(raw_beta, rows=k, writes=writes),
-        scale=c.key_dim**-0.5,
-        erase=c.rule.erases,
     )
-    state.memories.index_put_(at, after)
     weights = mixer.mix_weights(chosen).to(o.dtype)
     mixed = torch.einsum("sp,sphv->shv", weights, torch.unflatten(o, 0, memory.shape))
     y = gated_norm(mixed, z=mixer.output_gate(x), weight=mixer.norm, eps=c.norm_eps, gate=c.gate)
@@ -83,6 +82,36 @@ def _visits(mixer: Mixer, chosen: Route) -> tuple[Tensor, Tensor | None]:
     if c.shared:
         memory = functional.pad(memory, (0, 1), value=c.memories)
     return memory, writes
+
+
+def _step_states(
+    mixer: Mixer,
+    state: MixerState,
+    memory: Tensor,
+    *,
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    g: Tensor | None,
+    beta: Tensor,
+) -> Tensor:
+    """Step the states that ``memory [S, slots]`` names, in place: return ``o [R, H, V]``."""
+    c = mixer.config
+    scale = c.key_dim**-0.5
+    if mixer.uses_kernels(v) and c.rule.erases:
+        from sculptor.mom.ops.kernels import delta, step
+
+        if delta.fits(key_dim=c.key_dim, value_dim=c.value_dim):
+            return step.state_step(
+                state.memories, q=q, k=k, v=v, g=g, beta=beta, memory=memory, scale=scale
+            )
+    sequence = torch.arange(memory.shape[0], device=memory.device).unsqueeze(1)
+    at = (sequence.expand_as(memory).flatten(), memory.flatten())
+    o, after = naive_step(
+        state.memories[at], q=q, k=k, v=v, g=g, beta=beta, scale=scale, erase=c.rule.erases
+    )
+    state.memories.index_put_(at, after)
+    return o
 
 
 def _project_picked(mixer: Mixer, x: Tensor, memory: Tensor) -> Tensor:

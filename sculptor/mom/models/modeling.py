@@ -214,6 +214,17 @@ class MomForCausalLM(nn.Module):
         head = self.model.embedding if self.config.tie_embeddings else self.head
         return functional.linear(hidden, head.to(hidden.dtype)).to(accumulator_dtype(hidden))
 
+    @torch.no_grad()
+    def store_matrices(self, dtype: torch.dtype) -> None:
+        """Keep the large matrices in ``dtype``, so that a decode step reads them as they lie.
+
+        Routers, gates, norms and convolutions stay as they are: they are small, and a memory is
+        picked by the same numbers as before.
+        """
+        for name, weight in self.named_parameters():
+            if weight.dim() > 1 and not name.endswith(("router", "gate_up")) and "conv" not in name:
+                weight.data = weight.data.to(dtype)
+
     def loss(
         self, packed: Packed, *, targets: Tensor, weights: Tensor, balance_weight: float
     ) -> LossParts:

@@ -7,27 +7,49 @@ step are the same however many processes share them.
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from sculptor.mom.recipes.tasks import Stream, Task, draw
+from sculptor.mom.models.packing import Packed, pack_batch
+from sculptor.mom.recipes.tasks import Batch, Stream, Task, draw
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TensorBatch:
-    """A batch as tensors: ``tokens [B, T]``, ``targets`` and ``weights [B * T]``."""
+    """A batch as tensors: ``tokens [B, T]``, ``targets`` and ``weights [B * T]``.
+
+    Documents come packed, ``tokens [N]`` with ``cu_seqlens``, padding behind them as a last one.
+    """
 
     tokens: Tensor
     targets: Tensor
     weights: Tensor
+    cu_seqlens: Tensor | None = None
+    max_seqlen: int = 0
+
+    def packed(self) -> Packed:
+        """Return the tokens as a model takes them."""
+        if self.cu_seqlens is None:
+            return pack_batch(self.tokens)
+        return Packed(
+            tokens=self.tokens,
+            cu_seqlens=self.cu_seqlens,
+            max_seqlen=self.max_seqlen,
+            spare=True,
+        )
 
     def to(self, device: torch.device) -> "TensorBatch":
         """Return the batch on ``device``, without waiting for the copy."""
+        cu = self.cu_seqlens
         return TensorBatch(
             tokens=self.tokens.to(device, non_blocking=True),
             targets=self.targets.to(device, non_blocking=True),
             weights=self.weights.to(device, non_blocking=True),
+            cu_seqlens=None if cu is None else cu.to(device, non_blocking=True),
+            max_seqlen=self.max_seqlen,
         )
 
 
@@ -58,11 +80,34 @@ class Batches(Dataset[TensorBatch]):
             index=index,
             examples=self._examples,
         )
+        if batch.starts is not None and batch.real is not None:
+            return _packed(batch, self._share, starts=batch.starts, real=batch.real)
         return TensorBatch(
             tokens=torch.from_numpy(batch.tokens[self._share]),
             targets=torch.from_numpy(batch.targets[self._share]).flatten(),
             weights=torch.from_numpy(batch.weights[self._share]).flatten(),
         )
+
+
+def _packed(
+    batch: Batch, share: slice, *, starts: NDArray[np.bool_], real: NDArray[np.bool_]
+) -> TensorBatch:
+    """Return the documents of some rows one after the other, the padding of all at the end."""
+    is_real = real[share].ravel()
+    order = np.argsort(~is_real, kind="stable")
+    tokens, targets, weights = (
+        torch.from_numpy(rows[share].ravel()[order])
+        for rows in (batch.tokens, batch.targets, batch.weights)
+    )
+    begins = np.flatnonzero(starts[share].ravel()[order])
+    cu = np.concatenate([begins, [is_real.sum(), is_real.size]])
+    return TensorBatch(
+        tokens=tokens,
+        targets=targets,
+        weights=weights,
+        cu_seqlens=torch.from_numpy(cu),
+        max_seqlen=int(np.diff(cu[:-1]).max(initial=1)),
+    )
 
 
 def iter_batches(batches: Batches, *, first: int, end: int, workers: int) -> Iterator[TensorBatch]:

@@ -19,7 +19,10 @@ _NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
 
 
 class Muon(torch.optim.Optimizer):
-    """Momentum whose update is the nearest orthogonal matrix; stacks of matrices one by one."""
+    """Momentum whose update is the nearest orthogonal matrix; stacks of matrices one by one.
+
+    A group's ``lr`` is a number, or a scalar tensor where the step is captured as a graph.
+    """
 
     def __init__(self, params: Iterable[nn.Parameter], *, lr: float, weight_decay: float) -> None:
         super().__init__(params, {"lr": lr, "weight_decay": weight_decay})
@@ -38,7 +41,7 @@ class Muon(torch.optim.Optimizer):
                 p.mul_(1 - group["lr"] * group["weight_decay"])
                 # 0.2 sqrt(max side) gives the update the root-mean-square of Adam's, so that
                 # one rate serves both (arXiv 2502.16982).
-                p.add_(update, alpha=-0.2 * group["lr"] * math.sqrt(max(p.shape[-2:])))
+                p.sub_(update * (0.2 * group["lr"] * math.sqrt(max(p.shape[-2:]))))
 
 
 def orthogonalise(matrix: Tensor, *, steps: int = 5) -> Tensor:

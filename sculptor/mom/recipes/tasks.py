@@ -17,11 +17,17 @@ Stream = Literal["train", "eval"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
-    """``tokens targets [B, T]`` and ``weights [B, T]``, above zero where an answer is wanted."""
+    """``tokens targets [B, T]`` and ``weights [B, T]``, above zero where an answer is wanted.
+
+    Rows that hold several documents say where each begins (``starts [B, T]``) and which tokens are
+    no padding (``real [B, T]``); without these a row is one document.
+    """
 
     tokens: Tokens
     targets: Tokens
     weights: NDArray[np.float32]
+    starts: NDArray[np.bool_] | None = None
+    real: NDArray[np.bool_] | None = None
 
 
 class Task(Protocol):
@@ -37,8 +43,8 @@ class Task(Protocol):
         """Tokens per example."""
         ...
 
-    def make(self, rng: np.random.Generator, *, examples: int) -> Batch:
-        """Draw a batch."""
+    def make(self, rng: np.random.Generator, *, examples: int, step: int | None = None) -> Batch:
+        """Draw a batch; ``step`` is that of training, None in evaluation."""
         ...
 
 
@@ -67,8 +73,8 @@ class Mqar:
                 f"give at least {2 * self.pairs + 1}."
             )
 
-    def make(self, rng: np.random.Generator, *, examples: int) -> Batch:
-        """Draw ``examples`` sequences."""
+    def make(self, rng: np.random.Generator, *, examples: int, step: int | None = None) -> Batch:
+        """Draw ``examples`` sequences, alike at every step."""
         half = (self.vocab_size - 1) // 2
         keys = 1 + _distinct(rng, examples, choices=half, take=self.pairs)
         values = 1 + half + rng.integers(half, size=(examples, self.pairs))
@@ -108,8 +114,8 @@ class Overwrite:
         """Tokens per example: two for an assignment, one for a question."""
         return 2 * self.updates + self.keys
 
-    def make(self, rng: np.random.Generator, *, examples: int) -> Batch:
-        """Draw ``examples`` sequences."""
+    def make(self, rng: np.random.Generator, *, examples: int, step: int | None = None) -> Batch:
+        """Draw ``examples`` sequences, alike at every step."""
         half = (self.vocab_size - 1) // 2
         names = 1 + _distinct(rng, examples, choices=half, take=self.keys)
         which = rng.integers(self.keys, size=(examples, self.updates))
@@ -131,18 +137,22 @@ class Overwrite:
 def draw(task: Task, *, seed: int, stream: Stream, index: int, examples: int) -> Batch:
     """Return batch ``index`` of a stream: the same everywhere, for ever."""
     rng = np.random.default_rng([seed, {"train": 0, "eval": 1}[stream], index])
-    return task.make(rng, examples=examples)
+    return task.make(rng, examples=examples, step=index if stream == "train" else None)
 
 
 def task_from_dict(values: Mapping[str, object]) -> Task:
     """Build the task that ``values["kind"]`` names from the rest of ``values``."""
     kinds: dict[str, type[Mqar] | type[Overwrite]] = {"mqar": Mqar, "overwrite": Overwrite}
+    given = {name: value for name, value in values.items() if name != "kind"}
+    if values.get("kind") == "language":
+        from sculptor.mom.recipes.language import language_from_dict
+
+        return language_from_dict(given)
     kind = kinds.get(str(values.get("kind")))
     if kind is None:
         raise ValueError(
-            f"Unknown task kind {values.get('kind')!r}; known: {', '.join(sorted(kinds))}."
+            f"Unknown task kind {values.get('kind')!r}; known: language, mqar, overwrite."
         )
-    given = {name: value for name, value in values.items() if name != "kind"}
     wanted = {f.name for f in fields(kind)}
     if set(given) != wanted:
         raise ValueError(f"Task {values['kind']!r} takes exactly {', '.join(sorted(wanted))}.")

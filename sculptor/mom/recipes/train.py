@@ -16,7 +16,6 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from sculptor.mom.models.modeling import LossParts, MomForCausalLM
-from sculptor.mom.models.packing import pack_batch
 from sculptor.mom.ops.routing import count_load
 from sculptor.mom.recipes.data import Batches, TensorBatch, iter_batches
 from sculptor.mom.recipes.optim import make_optimizers, rate_at
@@ -116,7 +115,7 @@ class Trainer:
         settings = self.recipe.train
         self.model.train()
         parts = self.model.loss(
-            pack_batch(batch.tokens),
+            batch.packed(),
             targets=batch.targets,
             weights=batch.weights,
             balance_weight=settings.balance_weight,
@@ -142,7 +141,7 @@ class Trainer:
         stream = self._stream("eval", alone=True)
         for i in range(batches or self.recipe.train.eval_batches):
             batch = stream[i].to(self.place.device)
-            logits, output = self.model(pack_batch(batch.tokens))
+            logits, output = self.model(batch.packed())
             wanted = batch.weights > 0
             guess = logits[wanted].argmax(-1)
             target = batch.targets[wanted]

@@ -7,7 +7,9 @@ from sculptor.mom.ops import chunk as plain_delta
 from sculptor.mom.ops import conv as plain_conv
 from sculptor.mom.ops import grouped as plain_grouped
 from sculptor.mom.ops import mix as plain_mix
-from sculptor.mom.ops.kernels import conv, delta, grouped, mix, routing, step
+from sculptor.mom.ops.heads import make_heads
+from sculptor.mom.ops.kernels import conv, delta, grouped, heads, mix, routing, step
+from sculptor.mom.ops.kernels.pieces import piece_rows
 from sculptor.mom.ops.naive import naive_step
 from sculptor.mom.ops.routing import plan_rows
 from tests.mom.helpers import offsets, relative
@@ -56,6 +58,38 @@ def test_delta_rule(lengths, chunk, key_dim, value_dim, gated) -> None:
     want = _gradients(plain_delta.chunk_delta_rule(**how, erase=True), inputs.values())
     got = _gradients(delta.chunk_delta_rule(**how, chunk=chunk), inputs.values())
     _close(got, want)
+
+
+def test_delta_rule_in_pieces() -> None:
+    lengths = [75, 0, 32, 0]
+    inputs = {
+        "q": torch.randn(107, 1, 16),
+        "k": torch.nn.functional.normalize(torch.randn(107, 1, 16), dim=-1),
+        "v": torch.randn(107, 1, 32),
+        "g": -torch.rand(107, 1),
+        "beta": torch.rand(107, 1),
+        "initial_state": torch.randn(4, 1, 16, 32),
+    }
+    for x in inputs.values():
+        x.requires_grad_(True)
+    how = inputs | {"cu_seqlens": offsets(lengths), "scale": 0.3, "chunk": 16, "max_seqlen": 75}
+    want = _gradients(delta.chunk_delta_rule(**how, piece=0), inputs.values())
+    got = _gradients(delta.chunk_delta_rule(**how, piece=32), inputs.values())
+    _close(got, want, bound=4e-6)
+    state = inputs["initial_state"]
+    assert torch.equal(got[1][[1, 3]], state[[1, 3]])
+
+
+def test_only_a_few_long_segments_are_cut_into_pieces() -> None:
+    assert piece_rows(rows=65_536 * 3, longest=65_536, programs=160, chunk=64) == 2048
+    assert piece_rows(rows=65_536 * 3, longest=65_536, programs=2560, chunk=64) == 0
+    assert piece_rows(rows=8192, longest=2048, programs=160, chunk=64) == 0
+    with pytest.raises(ValueError, match="multiple of chunk=64"):
+        delta.chunk_delta_rule(
+            q=torch.zeros(1, 1, 16), k=torch.zeros(1, 1, 16), v=torch.zeros(1, 1, 16), g=None,
+            beta=torch.zeros(1, 1), cu_seqlens=offsets([1]), scale=1.0, piece=65,
+            initial_state=torch.zeros(1, 1, 16, 16),
+        )  # fmt: skip
 
 
 def test_delta_rule_stays_exact_when_one_key_comes_again_and_again() -> None:
@@ -133,6 +167,30 @@ def test_grouped_linear(inner: int, columns: int) -> None:
     assert got[2][4].abs().max() == 0  # memory 4 got no row, so its weights get no gradient
 
 
+@pytest.mark.parametrize("convolves", [True, False])
+@pytest.mark.parametrize(("key_dim", "value_dim"), [(16, 32), (64, 16)])
+def test_make_heads(convolves: bool, key_dim: int, value_dim: int) -> None:
+    """Rows cut from wider ones, empty buckets, buckets shorter than the convolution, tails."""
+    lengths, size, slots = [36, 2, 0], 2, 3
+    index = torch.stack([torch.randperm(4)[:2] for _ in range(38)])
+    plan = plan_rows(index, cu_seqlens=offsets(lengths), memories=4, shared=True)
+    widths = [size * key_dim, size * key_dim, size * value_dim]
+    buckets = plan.cu_rows.numel() - 1
+    rows = torch.randn(38 * slots, sum(widths[1:]) + 8, requires_grad=True)
+    tokens = torch.randn(38, widths[0], requires_grad=True)
+    convs = [torch.randn(w, 4, requires_grad=True) for w in widths] if convolves else []
+    tails = [torch.randn(buckets, 3, len(w), requires_grad=True) for w in convs]
+    results = []
+    for make in (make_heads, heads.make_heads):
+        made = make(
+            rows, tokens=tokens, plan=plan, convs=convs, tails=tails,
+            heads=size, key_dim=key_dim, value_dim=value_dim,
+        )  # fmt: skip
+        outputs = [made.q, made.k, made.v, made.rest, *made.tails]
+        results.append(_gradients(outputs, [rows, tokens, *convs, *tails]))
+    _close(results[1], results[0])
+
+
 @pytest.mark.parametrize("gate", ["swish", "sigmoid"])
 def test_mix_norm(gate: str) -> None:
     index = torch.stack([torch.randperm(3)[:2] for _ in range(37)])
@@ -153,13 +211,12 @@ def test_decode_step_touches_the_picked_states_only() -> None:
     _close([got], [torch.einsum("sd,spdc->spc", x, weight[memory]).flatten(0, 1)])
     state = torch.randn(3, 5, 2, 16, 32)
     before = state.clone()
-    q, k, v = torch.randn(3, 2, 16), torch.randn(6, 2, 16) * 0.2, torch.randn(6, 2, 32)
+    q, k, v = torch.randn(6, 2, 16), torch.randn(6, 2, 16) * 0.2, torch.randn(6, 2, 32)
     g, beta = -torch.rand(6, 2), torch.rand(6, 2)
     o = step.state_step(state, q=q, k=k, v=v, g=g, beta=beta, memory=memory, scale=0.5)
     sequence = torch.arange(3).repeat_interleave(2)
     want, after = naive_step(
-        before[sequence, memory.flatten()], q=q[sequence], k=k, v=v, g=g, beta=beta, scale=0.5,
-        erase=True,
+        before[sequence, memory.flatten()], q=q, k=k, v=v, g=g, beta=beta, scale=0.5, erase=True,
     )  # fmt: skip
     _close([o, state[sequence, memory.flatten()]], [want, after])
     idle = torch.ones(3, 5, dtype=torch.bool).scatter(1, memory, False)

@@ -167,3 +167,19 @@ def test_config_survives_json_and_refuses_nonsense() -> None:
         MomConfig.from_dict({"d_model": 4})
     with pytest.raises(ValueError, match="layers 0 to 2"):
         replace(MODEL, attention_layers=(3,))
+
+
+def test_matrices_kept_in_bf16_step_as_a_cast_model_does() -> None:
+    torch.set_default_dtype(torch.float32)
+    models = [lively(MomForCausalLM(MODEL, compute_dtype=torch.bfloat16)) for _ in range(2)]
+    models[1].load_state_dict(models[0].state_dict())
+    models[1].store_matrices(torch.bfloat16)
+    kept = {n for n, p in models[1].named_parameters() if p.dtype == torch.float32}
+    assert {"model.blocks.0.mixer.router", "model.norm.weight"} <= kept
+    assert "model.embedding" not in kept
+    states = [model.new_state(2) for model in models]
+    for token in (3, 1, 4):
+        one, two = (
+            m.step(torch.tensor([token, 5]), state=s) for m, s in zip(models, states, strict=True)
+        )
+        torch.testing.assert_close(two, one)

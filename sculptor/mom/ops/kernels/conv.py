@@ -22,10 +22,11 @@ def short_conv(
     y: Tensor = _ShortConv.apply(
         x, weight.float().contiguous(), tails, at.segment, at.place, cu_seqlens
     )
-    return y, _next_tails(x, tails, cu_seqlens)
+    return y, next_tails(x, tails=tails, cu_seqlens=cu_seqlens)
 
 
-def _next_tails(x: Tensor, tails: Tensor, cu_seqlens: Tensor) -> Tensor:
+def next_tails(x: Tensor, *, tails: Tensor, cu_seqlens: Tensor) -> Tensor:
+    """Return the last raw rows of each segment, of ``x`` or of the tail it had before."""
     held = tails.shape[0] * tails.shape[1]
     index = last_rows(cu_seqlens, width=tails.shape[1])
     old = tails.flatten(0, 1)[index.clamp(max=held - 1)]
@@ -61,12 +62,14 @@ class _ShortConv(torch.autograd.Function):
         kernels.short_conv_gradient_kernel[grid](
             x, weight, tails, segment, place, dy, dx, dweight, x.shape[0], **sizes
         )
-        dtails = _tail_gradient(dy, weight, tails, cu_seqlens) if ctx.needs_input_grad[2] else None
+        dtails = None
+        if ctx.needs_input_grad[2]:
+            dtails = tail_gradient(dy, weight=weight, tails=tails, cu_seqlens=cu_seqlens)
         return dx, dweight.sum(0), dtails, None, None, None
 
 
-def _tail_gradient(dy: Tensor, weight: Tensor, tails: Tensor, cu_seqlens: Tensor) -> Tensor:
-    """Tail ``j`` meets the rows at places ``p <= j`` under tap ``j - p``."""
+def tail_gradient(dy: Tensor, *, weight: Tensor, tails: Tensor, cu_seqlens: Tensor) -> Tensor:
+    """Return the gradient of ``tails``: ``j`` meets rows at places ``p <= j``, tap ``j - p``."""
     lengths = cu_seqlens.diff()
     out = torch.zeros_like(tails)
     for j in range(tails.shape[1]):

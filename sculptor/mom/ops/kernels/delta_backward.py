@@ -19,14 +19,14 @@ import triton.language as tl
 
 @triton.jit
 def chunk_scores(
-    q, k, run, row, inside, h,
+    q, k, run, inside,
     H: tl.constexpr, K: tl.constexpr, C: tl.constexpr, BK: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
-    """Return ``tril(Q K^T D)`` of a chunk and head."""
+    """Return ``tril(Q K^T D)`` of the chunk and head that ``q k`` point to."""
     at = tl.arange(0, C)
     scores = tl.zeros([C, C], dtype=tl.float32)
     for first in range(0, K, BK):
-        spot = (row[:, None] * H + h) * K + first + tl.arange(0, BK)[None, :]
+        spot = at[:, None] * (H * K) + first + tl.arange(0, BK)[None, :]
         queries = tl.load(q + spot, mask=inside[:, None], other=0.0)
         keys = tl.load(k + spot, mask=inside[:, None], other=0.0)
         scores += tl.dot(queries, tl.trans(keys), input_precision=PRECISION)
@@ -43,16 +43,20 @@ def local_gradient_kernel(
 ):  # fmt: skip
     """Write ``dY = scale P^T dO``, the part that stays inside a chunk."""
     n, h = tl.program_id(0).to(tl.int64), tl.program_id(1)
-    rows = tl.load(length + n)
+    rows = tl.load(length + n).to(tl.int32)
     if rows == 0:
         return
     at = tl.arange(0, C)
     inside = at < rows
-    row = tl.load(start + n).to(tl.int64) + at
-    run = tl.load(total + row * H + h, mask=inside, other=0.0)
-    scores = chunk_scores(q, k, run, row, inside, h, H, K, C, BK, PRECISION)
+    lead = tl.load(start + n) * H + h
+    q += lead * K
+    k += lead * K
+    do += lead * V
+    dy += lead * V
+    run = tl.load(total + lead + at * H, mask=inside, other=0.0)
+    scores = chunk_scores(q, k, run, inside, H, K, C, BK, PRECISION)
     for first in range(0, V, BV):
-        spot = (row[:, None] * H + h) * V + first + tl.arange(0, BV)[None, :]
+        spot = at[:, None] * (H * V) + first + tl.arange(0, BV)[None, :]
         tile = tl.load(do + spot, mask=inside[:, None], other=0.0)
         out = tl.dot(tl.trans(scores).to(tile.dtype), tile, input_precision=PRECISION)
         tl.store(dy + spot, (scale * out).to(dy.dtype.element_ty), mask=inside[:, None])
@@ -60,43 +64,65 @@ def local_gradient_kernel(
 
 @triton.jit
 def state_gradient_kernel(
-    q, k, w, do, dy, total, dfinal, dstate, dstates, start, length, first_chunk, count, scale,
+    q, k, w, do, dy, total, dfinal, dstate, dstates, begin, end, first, scale,
     H: tl.constexpr, K: tl.constexpr, V: tl.constexpr, C: tl.constexpr,
-    BV: tl.constexpr, PRECISION: tl.constexpr,
+    BV: tl.constexpr, KIND: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
-    """Carry the state's gradient back through a segment; complete ``dY`` on the way."""
-    tile, s, h = tl.program_id(0), tl.program_id(1).to(tl.int64), tl.program_id(2)
+    """Carry the state's gradient back through a piece.
+
+    ``KIND`` is ``pass`` to begin at ``dfinal`` and complete ``dY`` on the way, ``rest`` to begin
+    at nothing, for ``dstate`` alone: a piece turns dS' into ``map^T @ dS' + rest``.
+    """
+    tile, p, h = tl.program_id(0), tl.program_id(1).to(tl.int64), tl.program_id(2)
     key, at = tl.arange(0, K), tl.arange(0, C)
     value = tile * BV + tl.arange(0, BV)
-    spot = ((s * H + h) * K + key[:, None]) * V + value[None, :]
-    now = tl.load(dfinal + spot).to(tl.float32)
-    chunks = tl.load(count + s)
-    n = tl.load(first_chunk + s).to(tl.int64) + chunks - 1
-    for _ in range(chunks):
-        rows = tl.load(length + n)
-        inside = at < rows
-        row = tl.load(start + n).to(tl.int64) + at
-        stored = ((n * H + h) * K + key[:, None]) * V + value[None, :]
-        tl.store(dstates + stored, now.to(dstates.dtype.element_ty))
-        by_key = (row[:, None] * H + h) * K + key[None, :]
-        by_value = (row[:, None] * H + h) * V + value[None, :]
-        run = tl.load(total + row * H + h, mask=inside, other=0.0)
-        end = tl.load(total + (tl.load(start + n).to(tl.int64) + rows - 1) * H + h)
+    low = tl.load(begin + p)
+    length = (tl.load(end + p) - low).to(tl.int32)
+    chunks = (length + C - 1) // C
+    behind = tl.maximum(chunks - 1, 0).to(tl.int64)
+    lead = (low + behind * C) * H + h
+    q += lead * K
+    k += lead * K
+    w += lead * K
+    do += lead * V
+    dy += lead * V
+    total += lead
+    dstates += ((tl.load(first + p) + behind) * H + h) * K * V
+    spot = key[:, None] * V + value[None, :]
+    by_key = at[:, None] * (H * K) + key[None, :]
+    by_value = at[:, None] * (H * V) + value[None, :]
+    now = tl.zeros([K, BV], dtype=tl.float32)
+    if KIND == "pass":
+        now += tl.load(dfinal + (p * H + h) * K * V + spot)
+    for back in range(chunks):
+        left = length - (chunks - 1 - back) * C
+        inside = at < left
+        if KIND == "pass":
+            tl.store(dstates + spot, now.to(dstates.dtype.element_ty))
+        run = tl.load(total + at * H, mask=inside, other=0.0)
+        last = tl.load(total + (tl.minimum(left, C) - 1) * H)
         keys = tl.load(k + by_key, mask=inside[:, None], other=0.0)
-        keep = tl.where(inside, tl.exp(end - run), 0.0)
+        keep = tl.where(inside, tl.exp(last - run), 0.0)
         fresh = tl.load(dy + by_value, mask=inside[:, None], other=0.0).to(tl.float32)
         part = tl.dot(keys, now.to(keys.dtype), input_precision=PRECISION)
         fresh += part * keep[:, None]
-        tl.store(dy + by_value, fresh.to(dy.dtype.element_ty), mask=inside[:, None])
+        if KIND == "pass":
+            tl.store(dy + by_value, fresh.to(dy.dtype.element_ty), mask=inside[:, None])
         erase = tl.load(w + by_key, mask=inside[:, None], other=0.0)
         queries = tl.load(q + by_key, mask=inside[:, None], other=0.0)
         answer = tl.load(do + by_value, mask=inside[:, None], other=0.0)
         answer = (answer * (scale * tl.exp(run))[:, None]).to(queries.dtype)
-        now = now * tl.exp(end)
+        now = now * tl.exp(last)
         now += tl.dot(tl.trans(queries), answer, input_precision=PRECISION)
         now -= tl.dot(tl.trans(erase), fresh.to(erase.dtype), input_precision=PRECISION)
-        n -= 1
-    tl.store(dstate + spot, now)
+        q -= C * H * K
+        k -= C * H * K
+        w -= C * H * K
+        do -= C * H * V
+        dy -= C * H * V
+        total -= C * H
+        dstates -= H * K * V
+    tl.store(dstate + (p * H + h) * K * V + spot, now)
 
 
 @triton.jit
@@ -106,21 +132,29 @@ def value_gradient_kernel(
 ):  # fmt: skip
     """Write ``dv``, its part of ``dbeta``, ``dP`` times decay, and the value part of ``dT``."""
     n, h = tl.program_id(0).to(tl.int64), tl.program_id(1)
-    rows = tl.load(length + n)
+    rows = tl.load(length + n).to(tl.int32)
     if rows == 0:
         return
     at = tl.arange(0, C)
     inside = at < rows
-    row = tl.load(start + n).to(tl.int64) + at
+    lead = tl.load(start + n) * H + h
+    v += lead * V
+    do += lead * V
+    y += lead * V
+    dy += lead * V
+    dv += lead * V
+    inverse += (n * H + h) * C * C
+    dscores += (n * H + h) * C * C
+    dinverse += (n * H + h) * C * C
     i, j = at[:, None], at[None, :]
-    place = ((n * H + h) * C + i) * C + j
+    place = i * C + j
     solved = tl.load(inverse + place).to(v.dtype.element_ty)
-    strength = tl.load(beta + row * H + h, mask=inside, other=0.0)
+    strength = tl.load(beta + lead + at * H, mask=inside, other=0.0)
     scores = tl.zeros([C, C], dtype=tl.float32)
     outer = tl.zeros([C, C], dtype=tl.float32)
     slope = tl.zeros([C], dtype=tl.float32)
     for first in range(0, V, BV):
-        spot = (row[:, None] * H + h) * V + first + tl.arange(0, BV)[None, :]
+        spot = at[:, None] * (H * V) + first + tl.arange(0, BV)[None, :]
         values = tl.load(v + spot, mask=inside[:, None], other=0.0)
         answer = tl.load(do + spot, mask=inside[:, None], other=0.0)
         fresh = tl.load(y + spot, mask=inside[:, None], other=0.0)
@@ -132,11 +166,11 @@ def value_gradient_kernel(
         slope += tl.sum(back * values, axis=1)
         out = (back * strength[:, None]).to(dv.dtype.element_ty)
         tl.store(dv + spot, out, mask=inside[:, None])
-    run = tl.load(total + row * H + h, mask=inside, other=0.0)
+    run = tl.load(total + lead + at * H, mask=inside, other=0.0)
     gap = tl.where(i >= j, run[:, None] - run[None, :], 0.0)
     tl.store(dscores + place, tl.where(i >= j, scale * scores * tl.exp(gap), 0.0))
     tl.store(dinverse + place, outer)
-    tl.store(dbeta + row * H + h, slope, mask=inside)
+    tl.store(dbeta + lead + at * H, slope, mask=inside)
 
 
 @triton.jit
@@ -152,15 +186,25 @@ def key_gradient_kernel(
     of ``G`` and of its last value.
     """
     n, h, tile = tl.program_id(0).to(tl.int64), tl.program_id(1), tl.program_id(2)
-    rows = tl.load(length + n)
+    rows = tl.load(length + n).to(tl.int32)
     chunks = tl.num_programs(0)
     if rows == 0:
         tl.store(dend + (tile * chunks + n) * H + h, 0.0)
         return
     at = tl.arange(0, C)
     inside = at < rows
-    begin = tl.load(start + n).to(tl.int64)
-    row = begin + at
+    lead = tl.load(start + n) * H + h
+    q += lead * K
+    k += lead * K
+    dq += lead * K
+    dk += lead * K
+    dw += lead * K
+    do += lead * V
+    y += lead * V
+    dy += lead * V
+    states += (n * H + h) * K * V
+    dstates += (n * H + h) * K * V
+    dscores += (n * H + h) * C * C
     channel = tile * BK + tl.arange(0, BK)
     from_read = tl.zeros([C, BK], dtype=tl.float32)
     from_keep = tl.zeros([C, BK], dtype=tl.float32)
@@ -168,35 +212,35 @@ def key_gradient_kernel(
     touch = tl.zeros([BK], dtype=tl.float32)
     for first in range(0, V, BV):
         value = first + tl.arange(0, BV)
-        spot = (row[:, None] * H + h) * V + value[None, :]
+        spot = at[:, None] * (H * V) + value[None, :]
         answer = tl.load(do + spot, mask=inside[:, None], other=0.0)
         fresh = tl.load(y + spot, mask=inside[:, None], other=0.0)
         wanted = tl.load(dy + spot, mask=inside[:, None], other=0.0)
-        stored = ((n * H + h) * K + channel[:, None]) * V + value[None, :]
+        stored = channel[:, None] * V + value[None, :]
         state = tl.load(states + stored)
         dstate = tl.load(dstates + stored)
         from_read += tl.dot(answer, tl.trans(state), input_precision=PRECISION)
         from_keep += tl.dot(fresh, tl.trans(dstate), input_precision=PRECISION)
         from_erase += tl.dot(wanted, tl.trans(state), input_precision=PRECISION)
         touch += tl.sum(state.to(tl.float32) * dstate.to(tl.float32), axis=1)
-    run = tl.load(total + row * H + h, mask=inside, other=0.0)
-    end = tl.load(total + (begin + rows - 1) * H + h)
-    spot = (row[:, None] * H + h) * K + channel[None, :]
+    run = tl.load(total + lead + at * H, mask=inside, other=0.0)
+    end = tl.load(total + lead + (rows - 1) * H)
+    spot = at[:, None] * (H * K) + channel[None, :]
     queries = tl.load(q + spot, mask=inside[:, None], other=0.0)
     keys = tl.load(k + spot, mask=inside[:, None], other=0.0)
     from_read = from_read * (scale * tl.exp(run))[:, None]
     from_keep = from_keep * tl.where(inside, tl.exp(end - run), 0.0)[:, None]
     slope = tl.sum(from_read * queries, axis=1)
     kept = tl.sum(from_keep * keys, axis=1)
-    place = ((n * H + h) * C + at[:, None]) * C + at[None, :]
+    place = at[:, None] * C + at[None, :]
     scores = tl.load(dscores + place).to(keys.dtype)
     query_part = tl.dot(scores, keys, input_precision=PRECISION)
     key_part = tl.dot(tl.trans(scores), queries, input_precision=PRECISION)
     slope += tl.sum(query_part * queries, axis=1) - tl.sum(key_part * keys, axis=1) - kept
     tl.store(dq + spot, (from_read + query_part).to(dq.dtype.element_ty), mask=inside[:, None])
-    tl.store(dk + spot, from_keep + key_part, mask=inside[:, None])
+    tl.store(dk + spot, (from_keep + key_part).to(dk.dtype.element_ty), mask=inside[:, None])
     tl.store(dw + spot, (-from_erase).to(dw.dtype.element_ty), mask=inside[:, None])
-    tl.store(dtotal + (row * H + h) * tl.num_programs(2) + tile, slope, mask=inside)
+    tl.store(dtotal + (lead + at * H) * tl.num_programs(2) + tile, slope, mask=inside)
     tl.store(dend + (tile * chunks + n) * H + h, tl.sum(kept) + tl.exp(end) * tl.sum(touch))
 
 
@@ -210,21 +254,27 @@ def erase_gradient_kernel(
     ``g`` of a row moves ``G`` of that row and all later ones of the chunk: a sum from behind.
     """
     n, h = tl.program_id(0).to(tl.int64), tl.program_id(1)
-    rows = tl.load(length + n)
+    rows = tl.load(length + n).to(tl.int32)
     if rows == 0:
         return
     at = tl.arange(0, C)
     inside = at < rows
-    row = tl.load(start + n).to(tl.int64) + at
+    lead = tl.load(start + n) * H + h
+    k += lead * K
+    dw += lead * K
+    dk += lead * K
+    gram += (n * H + h) * C * C
+    inverse += (n * H + h) * C * C
+    dinverse += (n * H + h) * C * C
     i, j = at[:, None], at[None, :]
-    place = ((n * H + h) * C + i) * C + j
+    place = i * C + j
     solved = tl.load(inverse + place)
-    strength = tl.load(beta + row * H + h, mask=inside, other=0.0)
-    run = tl.load(total + row * H + h, mask=inside, other=0.0)
+    strength = tl.load(beta + lead + at * H, mask=inside, other=0.0)
+    run = tl.load(total + lead + at * H, mask=inside, other=0.0)
     into = tl.where(inside, tl.exp(run), 0.0)
     outer = tl.load(dinverse + place)
     for first in range(0, K, BK):
-        spot = (row[:, None] * H + h) * K + first + tl.arange(0, BK)[None, :]
+        spot = at[:, None] * (H * K) + first + tl.arange(0, BK)[None, :]
         keys = tl.load(k + spot, mask=inside[:, None], other=0.0)
         erase = tl.load(dw + spot, mask=inside[:, None], other=0.0)
         weighed = (keys * (strength * into)[:, None]).to(erase.dtype)
@@ -240,7 +290,7 @@ def erase_gradient_kernel(
     product = unweighed * strength[:, None]
     dstrength = tl.zeros([C], dtype=tl.float32)
     for first in range(0, K, BK):
-        spot = (row[:, None] * H + h) * K + first + tl.arange(0, BK)[None, :]
+        spot = at[:, None] * (H * K) + first + tl.arange(0, BK)[None, :]
         keys = tl.load(k + spot, mask=inside[:, None], other=0.0)
         erase = tl.load(dw + spot, mask=inside[:, None], other=0.0)
         back = tl.dot(flipped.to(erase.dtype), erase, input_precision=PRECISION)
@@ -249,10 +299,10 @@ def erase_gradient_kernel(
         weight = tl.sum(back * keys, axis=1) * into
         dstrength += weight + tl.sum(along * keys, axis=1)
         dslope += weight * strength
-        out = tl.load(dk + spot, mask=inside[:, None], other=0.0)
+        out = tl.load(dk + spot, mask=inside[:, None], other=0.0).to(tl.float32)
         out += along * strength[:, None] + across + back * (strength * into)[:, None]
-        tl.store(dk + spot, out, mask=inside[:, None])
-    spot = row * H + h
+        tl.store(dk + spot, out.to(dk.dtype.element_ty), mask=inside[:, None])
+    spot = lead + at * H
     before = tl.load(dbeta + spot, mask=inside, other=0.0)
     tl.store(dbeta + spot, before + dstrength, mask=inside)
     KT: tl.constexpr = K // BK

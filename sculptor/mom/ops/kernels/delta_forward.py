@@ -5,7 +5,8 @@
 
 One launch each for all segments: Gram matrices, inverses of their 16x16 diagonal blocks, the
 triangular inverse with U and W, the serial pass over the states, the outputs. Rows are
-``[R, H, D]``; a chunk's rows are contiguous, so a chunk is its first row and its length.
+``[R, H, D]``; a chunk's rows are contiguous, so a chunk is its first row and its length. Pointers
+move by 64-bit scalars, tiles are addressed by 32-bit offsets.
 """
 
 import triton
@@ -19,25 +20,27 @@ def chunk_gram_kernel(
 ):  # fmt: skip
     """Write ``total = cumsum(g)`` and ``gram = tril(beta K K^T D, -1)`` of a chunk and head."""
     n, h = tl.program_id(0).to(tl.int64), tl.program_id(1)
-    rows = tl.load(length + n)
+    rows = tl.load(length + n).to(tl.int32)
     if rows == 0:
         return
     at = tl.arange(0, C)
     inside = at < rows
-    row = tl.load(start + n).to(tl.int64) + at
-    run = tl.cumsum(tl.load(g + row * H + h, mask=inside, other=0.0))
-    tl.store(total + row * H + h, run, mask=inside)
-    strength = tl.load(beta + row * H + h, mask=inside, other=0.0)
+    lead = tl.load(start + n) * H + h
+    k += lead * K
+    gram += (n * H + h) * C * C
+    run = tl.cumsum(tl.load(g + lead + at * H, mask=inside, other=0.0))
+    tl.store(total + lead + at * H, run, mask=inside)
+    strength = tl.load(beta + lead + at * H, mask=inside, other=0.0)
     product = tl.zeros([C, C], dtype=tl.float32)
     for first in range(0, K, BK):
         channel = first + tl.arange(0, BK)
-        place = k + (row[:, None] * H + h) * K + channel[None, :]
+        place = k + at[:, None] * (H * K) + channel[None, :]
         tile = tl.load(place, mask=inside[:, None], other=0.0)
         product += tl.dot(tile, tl.trans(tile), input_precision=PRECISION)
     later = at[:, None] > at[None, :]
     gap = tl.where(later, run[:, None] - run[None, :], 0.0)
     product = tl.where(later, strength[:, None] * product * tl.exp(gap), 0.0)
-    tl.store(gram + ((n * H + h) * C + at[:, None]) * C + at[None, :], product)
+    tl.store(gram + at[:, None] * C + at[None, :], product)
 
 
 @triton.jit
@@ -50,7 +53,9 @@ def invert_blocks_kernel(gram, inverse, length, H: tl.constexpr, C: tl.constexpr
     b = tl.arange(0, NB)[:, None, None]
     i = tl.arange(0, 16)[None, :, None]
     j = tl.arange(0, 16)[None, None, :]
-    place = ((n * H + h) * C + b * 16 + i) * C + b * 16 + j
+    gram += (n * H + h) * C * C
+    inverse += (n * H + h) * C * C
+    place = (b * 16 + i) * C + b * 16 + j
     block = tl.load(gram + place)
     solved = tl.where(i == j, 1.0, 0.0) + tl.zeros([NB, 16, 16], dtype=tl.float32)
     for r in range(1, 16):
@@ -72,14 +77,20 @@ def chunk_uw_kernel(
     ``T = (I - N)(I + N^2) Dinv``; the blocks keep every power small.
     """
     n, h = tl.program_id(0).to(tl.int64), tl.program_id(1)
-    rows = tl.load(length + n)
+    rows = tl.load(length + n).to(tl.int32)
     if rows == 0:
         return
     at = tl.arange(0, C)
     inside = at < rows
-    row = tl.load(start + n).to(tl.int64) + at
+    lead = tl.load(start + n) * H + h
+    k += lead * K
+    w += lead * K
+    v += lead * V
+    u += lead * V
+    gram += (n * H + h) * C * C
+    inverse += (n * H + h) * C * C
     i, j = at[:, None], at[None, :]
-    place = ((n * H + h) * C + i) * C + j
+    place = i * C + j
     same = (i // 16) == (j // 16)
     diagonal = tl.load(inverse + place, mask=same, other=0.0)
     below = tl.load(gram + place, mask=(i // 16) > (j // 16), other=0.0)
@@ -90,16 +101,16 @@ def chunk_uw_kernel(
     solved = tl.dot(solved, diagonal, input_precision=PRECISION)
     tl.store(inverse + place, solved)
     solved = solved.to(v.dtype.element_ty)
-    strength = tl.load(beta + row * H + h, mask=inside, other=0.0)
-    into = strength * tl.exp(tl.load(total + row * H + h, mask=inside, other=0.0))
+    strength = tl.load(beta + lead + at * H, mask=inside, other=0.0)
+    into = strength * tl.exp(tl.load(total + lead + at * H, mask=inside, other=0.0))
     for first in range(0, V, BV):
-        spot = (row[:, None] * H + h) * V + first + tl.arange(0, BV)[None, :]
+        spot = at[:, None] * (H * V) + first + tl.arange(0, BV)[None, :]
         tile = tl.load(v + spot, mask=inside[:, None], other=0.0)
         tile = (tile * strength[:, None]).to(v.dtype.element_ty)
         out = tl.dot(solved, tile, input_precision=PRECISION)
         tl.store(u + spot, out.to(u.dtype.element_ty), mask=inside[:, None])
     for first in range(0, K, BK):
-        spot = (row[:, None] * H + h) * K + first + tl.arange(0, BK)[None, :]
+        spot = at[:, None] * (H * K) + first + tl.arange(0, BK)[None, :]
         tile = tl.load(k + spot, mask=inside[:, None], other=0.0)
         tile = (tile * into[:, None]).to(v.dtype.element_ty)
         out = tl.dot(solved, tile, input_precision=PRECISION)
@@ -108,38 +119,61 @@ def chunk_uw_kernel(
 
 @triton.jit
 def chunk_states_kernel(
-    k, u, w, total, state, final, states, y, start, length, first_chunk, count,
+    k, u, w, total, state, final, states, y, begin, end, first,
     H: tl.constexpr, K: tl.constexpr, V: tl.constexpr, C: tl.constexpr,
-    BV: tl.constexpr, PRECISION: tl.constexpr,
+    BV: tl.constexpr, KIND: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
-    """Carry one segment's state through its chunks, ``BV`` value channels at a time."""
-    tile, s, h = tl.program_id(0), tl.program_id(1).to(tl.int64), tl.program_id(2)
+    """Carry one piece's state through its chunks, ``BV`` value channels at a time.
+
+    ``KIND`` is ``pass`` to begin at ``state`` and keep what every chunk met; ``rest`` to begin at
+    nothing and ``map`` at the identity with nothing written, both for ``final`` alone: a piece
+    turns S into ``map @ S + rest``.
+    """
+    tile, p, h = tl.program_id(0), tl.program_id(1).to(tl.int64), tl.program_id(2)
     key, at = tl.arange(0, K), tl.arange(0, C)
     value = tile * BV + tl.arange(0, BV)
-    spot = ((s * H + h) * K + key[:, None]) * V + value[None, :]
-    now = tl.load(state + spot).to(tl.float32)
-    n = tl.load(first_chunk + s).to(tl.int64)
-    for _ in range(tl.load(count + s)):
-        rows = tl.load(length + n)
-        inside = at < rows
-        row = tl.load(start + n).to(tl.int64) + at
-        stored = ((n * H + h) * K + key[:, None]) * V + value[None, :]
-        tl.store(states + stored, now.to(states.dtype.element_ty))
-        by_key = (row[:, None] * H + h) * K + key[None, :]
-        by_value = (row[:, None] * H + h) * V + value[None, :]
+    low = tl.load(begin + p)
+    length = (tl.load(end + p) - low).to(tl.int32)
+    lead = low * H + h
+    k += lead * K
+    w += lead * K
+    u += lead * V
+    y += lead * V
+    total += lead
+    states += (tl.load(first + p) * H + h) * K * V
+    spot = key[:, None] * V + value[None, :]
+    by_key = at[:, None] * (H * K) + key[None, :]
+    by_value = at[:, None] * (H * V) + value[None, :]
+    now = tl.zeros([K, BV], dtype=tl.float32)
+    if KIND == "pass":
+        now += tl.load(state + (p * H + h) * K * V + spot)
+    if KIND == "map":
+        now += tl.where(key[:, None] == value[None, :], 1.0, 0.0)
+    for done in range(0, length, C):
+        left = length - done
+        inside = at < left
+        if KIND == "pass":
+            tl.store(states + spot, now.to(states.dtype.element_ty))
         erase = tl.load(w + by_key, mask=inside[:, None], other=0.0)
-        fresh = tl.load(u + by_value, mask=inside[:, None], other=0.0).to(tl.float32)
-        fresh -= tl.dot(erase, now.to(erase.dtype), input_precision=PRECISION)
-        tl.store(y + by_value, fresh.to(y.dtype.element_ty), mask=inside[:, None])
-        run = tl.load(total + row * H + h, mask=inside, other=0.0)
-        end = tl.load(total + (tl.load(start + n).to(tl.int64) + rows - 1) * H + h)
+        fresh = -tl.dot(erase, now.to(erase.dtype), input_precision=PRECISION)
+        if KIND != "map":
+            fresh += tl.load(u + by_value, mask=inside[:, None], other=0.0).to(tl.float32)
+        if KIND == "pass":
+            tl.store(y + by_value, fresh.to(y.dtype.element_ty), mask=inside[:, None])
+        run = tl.load(total + at * H, mask=inside, other=0.0)
+        last = tl.load(total + (tl.minimum(left, C) - 1) * H)
         keys = tl.load(k + by_key, mask=inside[:, None], other=0.0)
-        keep = tl.where(inside, tl.exp(end - run), 0.0)
+        keep = tl.where(inside, tl.exp(last - run), 0.0)
         fresh = (fresh * keep[:, None]).to(keys.dtype)
-        now = now * tl.exp(end)
+        now = now * tl.exp(last)
         now += tl.dot(tl.trans(keys), fresh, input_precision=PRECISION)
-        n += 1
-    tl.store(final + spot, now)
+        k += C * H * K
+        w += C * H * K
+        u += C * H * V
+        y += C * H * V
+        total += C * H
+        states += H * K * V
+    tl.store(final + (p * H + h) * K * V + spot, now)
 
 
 @triton.jit
@@ -150,28 +184,33 @@ def chunk_output_kernel(
 ):  # fmt: skip
     """Write ``o = scale (e^G Q S + tril(Q K^T D) Y)`` for a chunk, head and value tile."""
     n, h, tile = tl.program_id(0).to(tl.int64), tl.program_id(1), tl.program_id(2)
-    rows = tl.load(length + n)
+    rows = tl.load(length + n).to(tl.int32)
     if rows == 0:
         return
     at = tl.arange(0, C)
     inside = at < rows
-    row = tl.load(start + n).to(tl.int64) + at
+    lead = tl.load(start + n) * H + h
+    q += lead * K
+    k += lead * K
+    y += lead * V
+    o += lead * V
+    states += (n * H + h) * K * V
     value = tile * BV + tl.arange(0, BV)
     scores = tl.zeros([C, C], dtype=tl.float32)
     out = tl.zeros([C, BV], dtype=tl.float32)
     for first in range(0, K, BK):
         channel = first + tl.arange(0, BK)
-        spot = (row[:, None] * H + h) * K + channel[None, :]
+        spot = at[:, None] * (H * K) + channel[None, :]
         queries = tl.load(q + spot, mask=inside[:, None], other=0.0)
         keys = tl.load(k + spot, mask=inside[:, None], other=0.0)
-        stored = ((n * H + h) * K + channel[:, None]) * V + value[None, :]
+        stored = channel[:, None] * V + value[None, :]
         out += tl.dot(queries, tl.load(states + stored), input_precision=PRECISION)
         scores += tl.dot(queries, tl.trans(keys), input_precision=PRECISION)
-    run = tl.load(total + row * H + h, mask=inside, other=0.0)
+    run = tl.load(total + lead + at * H, mask=inside, other=0.0)
     seen = at[:, None] >= at[None, :]
     gap = tl.where(seen, run[:, None] - run[None, :], 0.0)
     scores = tl.where(seen, scores * tl.exp(gap), 0.0)
-    spot = (row[:, None] * H + h) * V + value[None, :]
+    spot = at[:, None] * (H * V) + value[None, :]
     fresh = tl.load(y + spot, mask=inside[:, None], other=0.0)
     out = out * tl.exp(run)[:, None]
     out += tl.dot(scores.to(fresh.dtype), fresh, input_precision=PRECISION)

@@ -6,14 +6,24 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from sculptor.mom.ops.kernels import grouped_kernels as kernels
 from sculptor.mom.ops.routing import RowPlan
 
+COLUMN_STEP = 16
+"""Columns are padded to a multiple of this, so that every row begins on a 16-byte border."""
+
 
 def grouped_linear(x: Tensor, *, weight: Tensor, plan: RowPlan) -> Tensor:
     """Return what `sculptor.mom.ops.grouped.grouped_linear` returns."""
-    weight = weight.to(x.dtype).contiguous()
+    return padded_grouped_linear(x, weight=weight, plan=plan)[:, : weight.shape[2]]
+
+
+def padded_grouped_linear(x: Tensor, *, weight: Tensor, plan: RowPlan) -> Tensor:
+    """Return `grouped_linear` with zero columns behind, up to a multiple of `COLUMN_STEP`."""
+    weight = functional.pad(weight.to(x.dtype), (0, -weight.shape[2] % COLUMN_STEP))
+    weight = weight.contiguous()
     out: Tensor = _GroupedLinear.apply(x.contiguous(), weight, plan.token, plan.row, plan.offsets)
     return out
 
@@ -30,30 +40,45 @@ class _GroupedLinear(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         x, weight, token, row, offsets = ctx.saved_tensors
         dy = gradients[0].contiguous()
-        by_row = _apply(dy, weight.transpose(1, 2), source=None, offsets=offsets)
-        dx = torch.empty_like(x)
-        tokens, inner = x.shape
-        kernels.sum_rows_kernel[(tokens, -(-inner // 256))](
-            by_row, row, dx, D=inner, SLOTS=row.shape[1], BD=256
-        )
+        by_row = _apply(dy, weight, source=None, offsets=offsets)
+        dx = sum_rows(by_row, row=row)
         dweight = torch.empty_like(weight)
-        groups, _, columns = weight.shape
-        kernels.grouped_weight_kernel[(-(-inner // 64), -(-columns // 128), groups)](
-            x, dy, dweight, token, offsets,
-            D=inner, C=columns, BM=64, BN=128, BD=64, PRECISION=_precision(x), num_stages=3,
+        groups, inner, columns = weight.shape
+        wide = x.element_size() == 2 and columns > 256
+        sizes = {"BM": 64, "BN": 256 if wide else 128, "BD": 128 if wide else 64}
+        grid = (-(-inner // sizes["BD"]), -(-columns // sizes["BN"]), groups)
+        kernels.grouped_weight_kernel[grid](
+            x, dy, dweight, token, offsets, D=inner, C=columns, G=groups, **sizes,
+            PRECISION=_precision(x), num_warps=8, num_stages=3 if x.element_size() == 2 else 2,
         )  # fmt: skip
         return dx, dweight, None, None, None
 
 
+def sum_rows(rows: Tensor, *, row: Tensor) -> Tensor:
+    """Return ``[N, C]``: the sum of each token's rows of ``rows [R, C]``; ``row [N, slots]``."""
+    tokens, inner = row.shape[0], rows.shape[1]
+    out = torch.empty(tokens, inner, dtype=rows.dtype, device=rows.device)
+    kernels.sum_rows_kernel[(-(-tokens // 8), -(-inner // 256))](
+        rows, row, out, tokens, D=inner, SLOTS=row.shape[1], BT=8, BD=256
+    )
+    return out
+
+
 def _apply(x: Tensor, weight: Tensor, *, source: Tensor | None, offsets: Tensor) -> Tensor:
+    """Multiply gathered rows by their group's matrix, or rows as they lie by its transpose."""
     groups, inner, columns = weight.shape
+    gathers = source is not None
     rows = x.shape[0] if source is None else source.numel()
+    if not gathers:
+        inner, columns = columns, inner
     y = torch.empty(rows, columns, dtype=x.dtype, device=x.device)
+    short = x.element_size() == 2
+    wide = 256 if short and columns > 256 else 128
     tiles = -(-rows // 128) + groups
-    kernels.grouped_linear_kernel[(-(-columns // 128), tiles)](
-        x, weight, y, x if source is None else source, offsets, *weight.stride(),
-        D=inner, C=columns, G=groups, GATHERS=source is not None,
-        BM=128, BN=128, BD=64 if x.element_size() == 2 else 32, PRECISION=_precision(x),
+    kernels.grouped_linear_kernel[(-(-columns // wide), tiles)](
+        x, weight, y, x if source is None else source, offsets,
+        D=inner, C=columns, G=groups, GATHERS=gathers, TRANSPOSED=not gathers,
+        BM=128, BN=wide, BD=64 if short else 32, PRECISION=_precision(x),
         num_warps=8, num_stages=3,
     )  # fmt: skip
     return y

@@ -4,7 +4,9 @@
 """Matrix products whose left rows are gathered by index and whose right matrix is the group's.
 
 Groups are contiguous row ranges known only on the device, so a program finds its own group: there
-are at most ``R // BM + G`` row tiles, and those past the last one leave at once.
+are at most ``R // BM + G`` row tiles, and those past the last one leave at once. Widths are
+constants of the compiled kernel, so that the compiler sees how far rows are aligned and loads 16
+bytes at a time; the caller pads the columns to a multiple of 16.
 """
 
 import triton
@@ -29,11 +31,15 @@ def find_tile(tile, offsets, G: tl.constexpr, BM: tl.constexpr):
 
 @triton.jit
 def grouped_linear_kernel(
-    x, weight, y, source, offsets, stride_group, stride_in, stride_out,
+    x, weight, y, source, offsets,
     D: tl.constexpr, C: tl.constexpr, G: tl.constexpr, GATHERS: tl.constexpr,
-    BM: tl.constexpr, BN: tl.constexpr, BD: tl.constexpr, PRECISION: tl.constexpr,
+    TRANSPOSED: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr, BD: tl.constexpr,
+    PRECISION: tl.constexpr,
 ):  # fmt: skip
-    """``y[r] = x[source[r]] @ weight[group(r)]``; ``weight`` by strides, so also transposed."""
+    """``y[r] = x[source[r]] @ weight[group(r)]``.
+
+    ``weight`` is ``[G, D, C]``, or ``[G, C, D]`` where it is to be used transposed.
+    """
     group, first, end = find_tile(tl.program_id(1), offsets, G, BM)
     if first >= end:
         return
@@ -44,29 +50,34 @@ def grouped_linear_kernel(
         taken = tl.load(source + row, mask=inside, other=0)
     taken = taken.to(tl.int64)
     column = tl.program_id(0) * BN + tl.arange(0, BN)
+    valid = column < C
     product = tl.zeros([BM, BN], dtype=tl.float32)
-    base = weight + tl.cast(group, tl.int64) * stride_group
+    base = weight + tl.cast(group, tl.int64) * D * C
     for start in range(0, D, BD):
         inner = start + tl.arange(0, BD)
-        mask = inside[:, None] & (inner < D)[None, :]
+        within = inner < D
+        mask = inside[:, None] & within[None, :]
         left = tl.load(x + taken[:, None] * D + inner[None, :], mask=mask, other=0.0)
-        place = inner[:, None] * stride_in + column[None, :] * stride_out
-        mask = (inner < D)[:, None] & (column < C)[None, :]
-        right = tl.load(base + place, mask=mask, other=0.0)
+        place = inner[:, None] * C + column[None, :]
+        if TRANSPOSED:
+            place = inner[:, None] + column[None, :] * D
+        right = tl.load(base + place, mask=within[:, None] & valid[None, :], other=0.0)
         product += tl.dot(left, right, input_precision=PRECISION)
     place = row.to(tl.int64)[:, None] * C + column[None, :]
-    mask = inside[:, None] & (column < C)[None, :]
-    tl.store(y + place, product.to(y.dtype.element_ty), mask=mask)
+    tl.store(y + place, product.to(y.dtype.element_ty), mask=inside[:, None] & valid[None, :])
 
 
 @triton.jit
 def grouped_weight_kernel(
     x, dy, dweight, source, offsets,
-    D: tl.constexpr, C: tl.constexpr,
+    D: tl.constexpr, C: tl.constexpr, G: tl.constexpr,
     BM: tl.constexpr, BN: tl.constexpr, BD: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
-    """``dweight[g] = sum over rows r of group g of x[source[r]]^T dy[r]``."""
-    group = tl.program_id(2)
+    """``dweight[g] = sum over rows r of group g of x[source[r]]^T dy[r]``.
+
+    The last group, which may be the shared memory with the most rows, is begun first.
+    """
+    group = G - 1 - tl.program_id(2)
     inner = tl.program_id(0) * BD + tl.arange(0, BD)
     column = tl.program_id(1) * BN + tl.arange(0, BN)
     low, high = tl.load(offsets + group), tl.load(offsets + group + 1)
@@ -86,12 +97,18 @@ def grouped_weight_kernel(
 
 
 @triton.jit
-def sum_rows_kernel(rows, place, out, D: tl.constexpr, SLOTS: tl.constexpr, BD: tl.constexpr):
+def sum_rows_kernel(
+    rows, place, out, tokens,
+    D: tl.constexpr, SLOTS: tl.constexpr, BT: tl.constexpr, BD: tl.constexpr,
+):  # fmt: skip
     """``out[n] = sum over slots of rows[place[n, slot]]``."""
-    n = tl.program_id(0).to(tl.int64)
+    n = tl.program_id(0).to(tl.int64) * BT + tl.arange(0, BT)
     inner = tl.program_id(1) * BD + tl.arange(0, BD)
-    total = tl.zeros([BD], dtype=tl.float32)
+    inside = n < tokens
+    mask = inside[:, None] & (inner < D)[None, :]
+    total = tl.zeros([BT, BD], dtype=tl.float32)
     for slot in tl.static_range(SLOTS):
-        row = tl.load(place + n * SLOTS + slot)
-        total += tl.load(rows + row * D + inner, mask=inner < D, other=0.0).to(tl.float32)
-    tl.store(out + n * D + inner, total.to(out.dtype.element_ty), mask=inner < D)
+        row = tl.load(place + n * SLOTS + slot, mask=inside, other=0)
+        found = tl.load(rows + row[:, None] * D + inner[None, :], mask=mask, other=0.0)
+        total += found.to(tl.float32)
+    tl.store(out + n[:, None] * D + inner[None, :], total.to(out.dtype.element_ty), mask=mask)

@@ -33,7 +33,7 @@ def state_step_kernel(
 ):  # fmt: skip
     """Decay, erase, write and read the state of row ``r``'s memory, in place.
 
-    ``q [S, H, K]`` is the token's; ``k v g beta`` are the row's; ``state [S, G, H, K, V]``.
+    ``q k v g beta`` are the row's; ``state [S, G, H, K, V]``.
     """
     r, h = tl.program_id(0), tl.program_id(1)
     s = (r // slots).to(tl.int64)
@@ -42,7 +42,7 @@ def state_step_kernel(
     m = tl.load(memory + r).to(tl.int64)
     spot = (((s * G + m) * H + h) * K + key[:, None]) * V + value[None, :]
     keys = tl.load(k + (r * H + h) * K + key).to(tl.float32)
-    queries = tl.load(q + (s * H + h) * K + key).to(tl.float32)
+    queries = tl.load(q + (r * H + h) * K + key).to(tl.float32)
     values = tl.load(v + (r * H + h) * V + value).to(tl.float32)
     now = tl.load(state + spot) * tl.exp(tl.load(g + r * H + h))
     error = values - tl.sum(keys[:, None] * now, axis=0)

@@ -1,0 +1,152 @@
+"""The language model on a CPU, with numpy alone.
+
+The same function as `sculptor.mom.models.modeling` over the same dequantised weights. Reading a
+prompt goes in pieces of `PIECE` tokens, each by matrix products; writing goes token by token, for
+several conversations in one step. What a conversation answers depends on its own tokens and on
+where its reading was cut, never on the company it is served in: prompts are read one at a time,
+and a step never makes a product whose order of summation depends on the batch (see `linear`).
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sculptor.mom.engine.arrays import Array, rms_norm, silu
+from sculptor.mom.engine.attention import CpuAttention
+from sculptor.mom.engine.linear import Linear
+from sculptor.mom.engine.mixer import CpuMixer
+from sculptor.mom.engine.state import AttentionState, CpuState, MixerState, empty_state
+from sculptor.mom.engine.weights import Weights
+
+PIECE = 256
+"""Tokens of a prompt read at once."""
+
+
+class CpuModel:
+    """Reads and writes conversations; holds weights only, so one serves any number of them."""
+
+    piece = PIECE
+
+    def __init__(self, weights: Weights, *, dtype: type[np.floating] = np.float32) -> None:
+        kind = np.dtype(dtype)
+        self.config, self._dtype = weights.config, kind
+
+        def load(name: str) -> Array:
+            return weights.tensor(name, dtype=kind)
+
+        self._embedding = Linear(load("model.embedding"))
+        self._head = self._embedding if self.config.tie_embeddings else Linear(load("head"))
+        self._norm = load("model.norm.weight")
+        self._blocks = [_Block(weights, i, kind) for i in range(self.config.layers)]
+
+    @property
+    def vocab_size(self) -> int:
+        """How many tokens the model knows."""
+        return self.config.vocab_size
+
+    def new_state(self) -> CpuState:
+        """Return the state of a conversation in which nothing was said."""
+        return empty_state(self.config, dtype=self._dtype)
+
+    def prefill(self, tokens: Sequence[int], state: CpuState) -> Array:
+        """Read ``tokens``, one at least: change ``state``, return the next logits ``[vocab]``."""
+        ids = self._checked(tokens)
+        with np.errstate(over="ignore", under="ignore"):
+            pieces = (ids[begin : begin + PIECE] for begin in range(0, len(ids), PIECE))
+            *_, last = (self._read(piece, state) for piece in pieces)
+            logits: Array = self._logits(last)[0]
+        return logits
+
+    def step(self, tokens: Sequence[int], states: Sequence[CpuState]) -> Array:
+        """Read one token of each conversation: change ``states``, return logits ``[B, vocab]``."""
+        if len(tokens) != len(states) or len({id(state) for state in states}) != len(states):
+            raise ValueError(
+                f"A step got {len(tokens)} tokens for {len(states)} states; "
+                "give one token for each state, and each state once (copy() makes another)."
+            )
+        x = self._embedding.matrix[self._checked(tokens)]
+        seen = np.array([state.tokens for state in states])
+        with np.errstate(over="ignore", under="ignore"):
+            for i, block in enumerate(self._blocks):
+                x = block.step(x, [state.layers[i] for state in states], seen=seen)
+            logits = self._logits(x)
+        for state in states:
+            state.tokens += 1
+        return logits
+
+    def _read(self, ids: NDArray[np.int64], state: CpuState) -> Array:
+        """Read one piece and return the last token's hidden row ``[1, d]``."""
+        x: Array = self._embedding.matrix[ids]
+        for block, layer in zip(self._blocks, state.layers, strict=True):
+            x = block.read(x, layer, seen=state.tokens)
+        state.tokens += len(ids)
+        return x[-1:]
+
+    def _checked(self, tokens: Sequence[int]) -> NDArray[np.int64]:
+        ids = np.asarray(tokens, dtype=np.int64)
+        if ids.size == 0:
+            raise ValueError("There is no token to read; give at least one.")
+        if ids.min() < 0 or ids.max() >= self.config.vocab_size:
+            raise ValueError(
+                f"Token ids go from 0 to {self.config.vocab_size - 1}; "
+                f"got {ids.min()} to {ids.max()}. Use the tokenizer that came with the weights."
+            )
+        return ids
+
+    def _logits(self, x: Array) -> Array:
+        return self._head.each(rms_norm(x, weight=self._norm, eps=self.config.norm_eps))
+
+
+class _Block:
+    """Norm, mixer or attention, residual; norm, SwiGLU, residual."""
+
+    def __init__(self, weights: Weights, index: int, dtype: np.dtype[np.floating]) -> None:
+        c = weights.config
+
+        def load(name: str) -> Array:
+            return weights.tensor(f"model.blocks.{index}.{name}", dtype=dtype)
+
+        def load_mixer(name: str) -> Array:
+            return load(f"mixer.{name}")
+
+        self._eps = c.norm_eps
+        self._mixer_norm, self._mlp_norm = load("mixer_norm.weight"), load("mlp_norm.weight")
+        self._mixer: CpuMixer | CpuAttention
+        if index in c.attention_layers:
+            self._mixer = CpuAttention(
+                load_mixer, heads=c.attention_heads, window=c.window, rope_base=c.rope_base
+            )
+        else:
+            self._mixer = CpuMixer(c.mixer, load_mixer)
+        self._up, self._down = Linear(load("mlp.up")), Linear(load("mlp.down"))
+
+    def read(self, x: Array, state: MixerState | AttentionState, *, seen: int) -> Array:
+        normed = rms_norm(x, weight=self._mixer_norm, eps=self._eps)
+        if isinstance(self._mixer, CpuMixer):
+            assert isinstance(state, MixerState)
+            x = x + self._mixer.read(normed, state)
+        else:
+            assert isinstance(state, AttentionState)
+            x = x + self._mixer.read(normed, state, seen=seen)
+        hidden = self._up.rows(rms_norm(x, weight=self._mlp_norm, eps=self._eps))
+        x += self._down.rows(_swiglu(hidden))
+        return x
+
+    def step(
+        self, x: Array, states: Sequence[MixerState | AttentionState], *, seen: NDArray[np.int64]
+    ) -> Array:
+        normed = rms_norm(x, weight=self._mixer_norm, eps=self._eps)
+        if isinstance(self._mixer, CpuMixer):
+            x = x + self._mixer.step(normed, [s for s in states if isinstance(s, MixerState)])
+        else:
+            own = [s for s in states if isinstance(s, AttentionState)]
+            x = x + self._mixer.step(normed, own, seen=seen)
+        hidden = self._up.each(rms_norm(x, weight=self._mlp_norm, eps=self._eps))
+        x += self._down.each(_swiglu(hidden))
+        return x
+
+
+def _swiglu(hidden: Array) -> Array:
+    width = hidden.shape[-1] // 2
+    return silu(hidden[..., :width]) * hidden[..., width:]

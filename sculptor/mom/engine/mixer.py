@@ -1,0 +1,243 @@
+"""The Mixture-of-Memories mixer in numpy: a piece of one conversation, or a token of several.
+
+`CpuMixer.read` is the mixer's ``forward`` over one sequence, `CpuMixer.step` its one-token form
+for several conversations at once. Both change the states where they lie. A memory that a token
+did not pick is neither read nor written in a step.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from sculptor.mom.engine.arrays import Array, Ints, rms_norm, sigmoid, silu, softmax, softplus
+from sculptor.mom.engine.arrays import unit_length as unit
+from sculptor.mom.engine.chunks import RuleRows, chunk_delta_rule
+from sculptor.mom.engine.conv import convolve, convolve_by_memory, push_picked, push_rows
+from sculptor.mom.engine.linear import Linear
+from sculptor.mom.engine.state import MixerState
+from sculptor.mom.layers.config import MixerConfig
+from sculptor.mom.ops.rules import UpdateRule
+
+Tensors = Callable[[str], Array]
+"""From a tensor's name inside the layer to the tensor."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Choice:
+    """``picked [N, k]`` best first; ``weights written [N, G]``: what each memory's answer counts
+    for a token, and whether the token is written there."""
+
+    picked: Ints
+    weights: Array
+    written: Array
+
+
+class CpuMixer:
+    """One mixer's weights, laid out for numpy."""
+
+    def __init__(self, config: MixerConfig, tensors: Tensors) -> None:
+        if config.rule is not UpdateRule.GATED_DELTA:
+            raise ValueError(
+                f"The engine runs the rule gated_delta; this model was trained with {config.rule}. "
+                "Run it with torch (sculptor.mom.Engine)."
+            )
+        self._config = config
+        self._front = Linear(np.concatenate([tensors("query"), tensors("gate"), tensors("router")]))
+        self._memories = [Linear(group.T) for group in tensors("memory")]
+        self._out = Linear(tensors("out"))
+        self._norm = tensors("norm")
+        count = 1 if config.conv == "before" else 3
+        self._taps = [np.ascontiguousarray(tensors(f"convs.{i}").T) for i in range(count)]
+        self._rate = -np.exp(tensors("a_log"))
+        self._dt_bias = tensors("dt_bias")
+
+    def read(self, x: Array, state: MixerState) -> Array:
+        """Mix ``x [T, d]``, the next tokens of one conversation: return ``y [T, d]``."""
+        c = self._config
+        if c.conv == "before":
+            x = convolve(x, taps=self._taps[0], tail=state.tails[0])
+        q, z, logits = self._split_front(self._front.rows(x))
+        choice = self._choose(logits)
+        visits = self._visits(choice)
+        token = np.concatenate(visits)
+        counts = [len(tokens) for tokens in visits]
+        rows = np.concatenate(
+            [memory.rows(x[tokens]) for memory, tokens in zip(self._memories, visits, strict=True)]
+        )
+        k, v, beta, gate = self._split_rows(rows)
+        if c.conv == "before":
+            q = self._normed(q)[token]
+        else:
+            raw = (q[token], k, v)
+            q, k, v = (
+                convolve_by_memory(r, taps=taps, tails=tails, counts=counts)
+                for r, taps, tails in zip(raw, self._taps, state.tails, strict=True)
+            )
+            q = self._normed(q)
+        beta, g = self._strength(beta), self._log_decay(gate)
+        if c.read == "dense":
+            memory = np.repeat(np.arange(c.groups), counts)
+            writes = choice.written[token, memory][:, None]
+            beta, g = beta * writes, g * writes
+        rule = RuleRows(
+            q=q * q.dtype.type(c.key_dim**-0.5),
+            k=self._normed(k),
+            v=silu(v).reshape(-1, c.heads, c.value_dim),
+            g=g,
+            beta=beta,
+        )
+        o = chunk_delta_rule(rule, counts=counts, states=state.memories)
+        mixed = np.zeros((x.shape[0], c.heads, c.value_dim), x.dtype)
+        begin = 0
+        for m, tokens in enumerate(visits):
+            part = o[begin : begin + len(tokens)]
+            part *= choice.weights[tokens, m][:, None, None]
+            mixed[tokens] += part
+            begin += len(tokens)
+        return self._out.rows(self._gated(mixed, z))
+
+    def step(self, x: Array, states: Sequence[MixerState]) -> Array:
+        """Mix one token of each conversation ``x [B, d]``: return ``y [B, d]``."""
+        c = self._config
+        if c.conv == "before":
+            x = push_rows([s.tails[0] for s in states], x, taps=self._taps[0])
+        q, z, logits = self._split_front(self._front.each(x))
+        choice = self._choose(logits)
+        memory = self._slots(choice)
+        k, v, beta, gate = self._split_rows(self._project(x, memory))
+        q = q[:, None]
+        if c.conv == "memory":
+            raw = (np.broadcast_to(q, k.shape), k, v)
+            q, k, v = (
+                push_picked([s.tails[i] for s in states], r, memory=memory, taps=self._taps[i])
+                for i, r in enumerate(raw)
+            )
+        q = np.broadcast_to(self._normed(q), (*memory.shape, c.heads, c.key_dim))
+        k = self._normed(k)
+        v = silu(v).reshape(*memory.shape, c.heads, c.value_dim)
+        lead = np.arange(x.shape[0])[:, None]
+        o = self._step_rule(
+            pair=np.stack([k, q * q.dtype.type(c.key_dim**-0.5)], axis=-2),
+            v=v,
+            beta=self._strength(beta),
+            decay=np.exp(self._log_decay(gate)),
+            places=[
+                [(state.memories[m], bool(written[m])) for m in picked]
+                for state, picked, written in zip(
+                    states, memory.tolist(), choice.written, strict=True
+                )
+            ],
+        )
+        weights = choice.weights[lead, memory][..., None, None]
+        mixed = o[:, 0] * weights[:, 0]
+        for slot in range(1, memory.shape[1]):
+            mixed += o[:, slot] * weights[:, slot]
+        return self._out.each(self._gated(mixed, z))
+
+    def _step_rule(
+        self,
+        *,
+        pair: Array,
+        v: Array,
+        beta: Array,
+        decay: Array,
+        places: list[list[tuple[Array, bool]]],
+    ) -> Array:
+        """Write and read the picked memories; ``pair [B, S, H, 2, K]`` holds k over scaled q."""
+        seen = np.empty((*v.shape[:-1], 2, v.shape[-1]), v.dtype)
+        for b, row in enumerate(places):
+            for s, (memory, _) in enumerate(row):
+                np.matmul(pair[b, s], memory, out=seen[b, s])
+        seen *= decay[..., None, None]
+        error = v - seen[..., 0, :]
+        error *= beta[..., None]
+        match = np.einsum("...k,...k->...", pair[..., 0, :], pair[..., 1, :])[..., None]
+        spare = np.empty_like(places[0][0][0])
+        for b, row in enumerate(places):
+            for s, (memory, writes) in enumerate(row):
+                if writes:
+                    memory *= decay[b, s][:, None, None]
+                    np.multiply(pair[b, s, :, 0, :, None], error[b, s, :, None], out=spare)
+                    memory += spare
+                else:
+                    match[b, s] = 0
+                    seen[b, s] /= decay[b, s][:, None, None]
+        o: Array = seen[..., 1, :] + match * error
+        return o
+
+    def _split_front(self, front: Array) -> tuple[Array, Array, Array]:
+        c = self._config
+        return (
+            front[..., : c.key_width],
+            front[..., c.key_width : c.key_width + c.value_width],
+            front[..., c.key_width + c.value_width :],
+        )
+
+    def _split_rows(self, rows: Array) -> tuple[Array, Array, Array, Array]:
+        c = self._config
+        at = np.cumsum([c.key_width, c.value_width, c.heads])
+        k, v, beta, gate = np.split(rows, at, axis=-1)
+        return k, v, beta, gate
+
+    def _choose(self, logits: Array) -> _Choice:
+        c = self._config
+        tokens = logits.shape[0]
+        lead = np.arange(tokens)[:, None]
+        weights = np.ones((tokens, c.groups), logits.dtype)
+        written = np.ones((tokens, c.groups), logits.dtype)
+        if not c.memories:
+            empty = np.zeros((tokens, 0), np.int64)
+            return _Choice(picked=empty, weights=weights, written=written)
+        probabilities = softmax(logits)
+        picked = np.argsort(-probabilities, axis=-1, kind="stable")[:, : c.top_k]
+        written[:, : c.memories] = 0
+        written[lead, picked] = 1
+        weights[:, : c.memories] = probabilities
+        if c.read == "routed":
+            best = probabilities[lead, picked]
+            weights[lead, picked] = best / best.sum(axis=-1, keepdims=True)
+        return _Choice(picked=picked, weights=weights, written=written)
+
+    def _visits(self, choice: _Choice) -> list[Ints]:
+        """Return the tokens that come to each memory, in order."""
+        c = self._config
+        every = np.arange(choice.weights.shape[0])
+        if c.read == "dense":
+            return [every] * c.groups
+        return [np.flatnonzero(choice.written[:, m]) for m in range(c.groups)]
+
+    def _slots(self, choice: _Choice) -> Ints:
+        """Return the memories that each token comes to ``[B, S]``."""
+        c = self._config
+        batch = choice.weights.shape[0]
+        if c.read == "dense":
+            return np.broadcast_to(np.arange(c.groups), (batch, c.groups))
+        shared = np.full((batch, int(c.shared)), c.memories)
+        return np.concatenate([choice.picked, shared], axis=1)
+
+    def _project(self, x: Array, memory: Ints) -> Array:
+        rows = np.empty((*memory.shape, self._memories[0].width), x.dtype)
+        for m, matrix in enumerate(self._memories):
+            token, slot = np.nonzero(memory == m)
+            if token.size:
+                rows[token, slot] = matrix.each(x[token])
+        return rows
+
+    def _normed(self, x: Array) -> Array:
+        c = self._config
+        return unit(silu(x).reshape(*x.shape[:-1], c.heads, c.key_dim))
+
+    def _strength(self, raw: Array) -> Array:
+        strength: Array = sigmoid(raw) * raw.dtype.type(self._config.beta_max)
+        return strength
+
+    def _log_decay(self, raw: Array) -> Array:
+        return self._rate * softplus(raw + self._dt_bias)
+
+    def _gated(self, mixed: Array, z: Array) -> Array:
+        c = self._config
+        opened = silu(z) if c.gate == "swish" else sigmoid(z)
+        normed = rms_norm(mixed, weight=self._norm, eps=c.norm_eps)
+        opened *= normed.reshape(opened.shape)
+        return opened

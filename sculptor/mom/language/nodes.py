@@ -1,0 +1,172 @@
+"""Kinds of JSON values as the grammar writes them: compact, keys in any order, each once.
+
+A node names others by their number in one table, so that schemas may be recursive.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from sculptor.mom.language.automaton import (
+    COLON,
+    COMMA,
+    Characters,
+    Digits,
+    Fixed,
+    FreeKey,
+    Nodes,
+    Stack,
+    Symbols,
+    Value,
+    advance,
+    settle,
+)
+from sculptor.mom.language.numbers import NumberRange
+from sculptor.mom.language.scan import QUOTE
+
+_OPEN_LIST, _CLOSE_LIST = b"[]"
+_OPEN_OBJECT, _CLOSE_OBJECT = b"{}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class OneOf:
+    """Values written out."""
+
+    spellings: tuple[Symbols, ...]
+
+    def begin(self, rest: Stack, nodes: Nodes) -> Iterable[Stack]:
+        """Open one stack for each value."""
+        return [(*rest, Fixed(spelling)) for spelling in self.spellings]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Text:
+    """A string of some characters."""
+
+    least: int = 0
+    most: int | None = None
+
+    def begin(self, rest: Stack, nodes: Nodes) -> Iterable[Stack]:
+        """Open the string."""
+        return ((*rest, Characters(self.least, self.most), Fixed((QUOTE,))),)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Number:
+    """A number."""
+
+    wanted: NumberRange
+
+    def begin(self, rest: Stack, nodes: Nodes) -> Iterable[Stack]:
+        """Open the number."""
+        return ((*rest, Digits(self.wanted)),)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Union:
+    """A value of one of several kinds."""
+
+    options: tuple[int, ...]
+
+    def begin(self, rest: Stack, nodes: Nodes) -> Iterable[Stack]:
+        """Open every kind."""
+        return [stack for option in self.options for stack in nodes[option].begin(rest, nodes)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Array:
+    """A list of items of one kind."""
+
+    item: int | None
+    """None where the list must be empty."""
+    least: int = 0
+    most: int | None = None
+
+    def begin(self, rest: Stack, nodes: Nodes) -> Iterable[Stack]:
+        """Open the list."""
+        return ((*rest, _Items(self), Fixed((_OPEN_LIST,))),)
+
+
+@dataclass(frozen=True, slots=True)
+class _Items:
+    """What comes after the opening of a list or after an item."""
+
+    array: Array
+    count: int = 0
+    """Items so far; no further than it matters."""
+    begun: bool = False
+
+    def step(self, symbol: int, rest: Stack, nodes: Nodes) -> Iterable[Stack]:
+        if symbol == _CLOSE_LIST:
+            return settle(rest, nodes) if self.count >= self.array.least else ()
+        if self.array.item is None or self.count == self.array.most:
+            return ()
+        count = self.count + 1
+        if self.array.most is None:
+            count = min(count, self.array.least)
+        stack = (*rest, _Items(self.array, count, True))
+        stacks = nodes[self.array.item].begin(stack, nodes)
+        if not self.begun:
+            return advance(stacks, symbol, nodes)
+        return stacks if symbol == COMMA else ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Member:
+    """One named key of an object, with the symbols that spell it and its colon."""
+
+    spelling: Symbols
+    value: int
+    required: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Object:
+    """An object of named keys, and of free ones where ``free`` is their kind."""
+
+    members: tuple[Member, ...] = ()
+    free: int | None = None
+    reserved: frozenset[bytes] = frozenset()
+    """Spellings that no free key may have."""
+    atomic: frozenset[int] = frozenset()
+    """Symbols that stand for a whole free key and its colon."""
+
+    def begin(self, rest: Stack, nodes: Nodes) -> Iterable[Stack]:
+        """Open the object."""
+        return ((*rest, _Members(self), Fixed((_OPEN_OBJECT,))),)
+
+    @property
+    def needed(self) -> int:
+        """The required members as bits."""
+        return sum(member.required << bit for bit, member in enumerate(self.members))
+
+    def keys(self, seen: int, rest: Stack) -> Iterable[Stack]:
+        """Return the stacks that read one more key and its value."""
+        for bit, member in enumerate(self.members):
+            if not seen >> bit & 1:
+                after = _Members(self, seen | 1 << bit, True)
+                yield (*rest, after, Value(member.value), Fixed(member.spelling))
+        if self.free is None:
+            return
+        after = _Members(self, seen, True)
+        for symbol in self.atomic:
+            yield (*rest, after, Value(self.free), Fixed((symbol,)))
+        key = FreeKey(self.reserved)
+        yield (*rest, after, Value(self.free), Fixed((COLON,)), key, Fixed((QUOTE,)))
+
+
+@dataclass(frozen=True, slots=True)
+class _Members:
+    """What comes after the opening of an object or after a member."""
+
+    object: Object
+    seen: int = 0
+    begun: bool = False
+
+    def step(self, symbol: int, rest: Stack, nodes: Nodes) -> Iterable[Stack]:
+        needed = self.object.needed
+        if symbol == _CLOSE_OBJECT:
+            return settle(rest, nodes) if self.seen & needed == needed else ()
+        keys = self.object.keys(self.seen, rest)
+        if not self.begun:
+            return advance(keys, symbol, nodes)
+        return keys if symbol == COMMA else ()

@@ -1,0 +1,158 @@
+"""States of a grammar, with the tokens each allows; both are kept, so that most cost a look-up."""
+
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+
+from sculptor.mom.language.automaton import (
+    Characters,
+    FreeKey,
+    FreeText,
+    Node,
+    Stack,
+    advance,
+)
+from sculptor.mom.language.protocol import TEXT_OFFSET
+from sculptor.mom.language.scan import Dialect
+from sculptor.mom.language.vocabulary import Branch, Mask, Vocabulary
+
+_KEPT_STATES = 2048
+"""States kept with their masks; past this all are forgotten and made anew when met again."""
+
+
+class GrammarError(ValueError):
+    """A request that no turn can satisfy, or a token that was not allowed."""
+
+
+class Automaton:
+    """The nodes of one grammar, and the states met so far."""
+
+    def __init__(self, vocabulary: Vocabulary) -> None:
+        self.vocabulary = vocabulary
+        self.nodes: list[Node] = []
+        self._states: dict[frozenset[Stack], GrammarState] = {}
+
+    def state(self, stacks: frozenset[Stack]) -> "GrammarState":
+        """Return the one state of a set of stacks."""
+        known = self._states.get(stacks)
+        if known is None:
+            if len(self._states) >= _KEPT_STATES:
+                self._forget()
+            known = self._states[stacks] = GrammarState(self, stacks)
+        return known
+
+    def _forget(self) -> None:
+        for state in self._states.values():
+            state.forget()
+        self._states.clear()
+
+
+class GrammarState:
+    """A place within a turn; never changes, and may be gone on from more than once."""
+
+    __slots__ = ("_automaton", "_mask", "_next", "_stacks", "_tokens")
+
+    def __init__(self, automaton: Automaton, stacks: frozenset[Stack]) -> None:
+        self._automaton = automaton
+        self._stacks = stacks
+        self._mask: Mask | None = None
+        self._next: dict[int, GrammarState | None] = {}
+        self._tokens: dict[int, GrammarState] = {}
+
+    @property
+    def ended(self) -> bool:
+        """Whether the turn is whole, so that no token may follow."""
+        return () in self._stacks
+
+    def allowed(self) -> Mask:
+        """Return which tokens may come next, ``bool[vocab_size]``; not to be written to."""
+        if self._mask is None:
+            self._mask = self._allowed()
+            self._mask.flags.writeable = False
+        return self._mask
+
+    def advance(self, token: int) -> "GrammarState":
+        """Return the state after a token.
+
+        Raises:
+            GrammarError: the token is not allowed here.
+        """
+        after = self._tokens.get(token)
+        if after is None:
+            after = self._after(self._automaton.vocabulary.symbols[token])
+            if after is None:
+                raise GrammarError(f"token {token} cannot come here")
+            self._tokens[token] = after
+        return after
+
+    def forget(self) -> None:
+        """Let go of what was worked out here, which is made anew when it is asked for."""
+        self._mask = None
+        self._next.clear()
+        self._tokens.clear()
+
+    def step(self, symbol: int) -> "GrammarState | None":
+        """Return the state after one symbol, or None where it is refused."""
+        if symbol in self._next:
+            return self._next[symbol]
+        stacks = frozenset(advance(self._stacks, symbol, self._automaton.nodes))
+        after = self._automaton.state(stacks) if stacks else None
+        self._next[symbol] = after
+        return after
+
+    def _after(self, symbols: Iterable[int]) -> "GrammarState | None":
+        state = self
+        for symbol in symbols:
+            after = state.step(symbol)
+            if after is None:
+                return None
+            state = after
+        return state
+
+    def _allowed(self) -> Mask:
+        if len(self._stacks) == 1:
+            return self._of_one(next(iter(self._stacks)))
+        mask = self._none()
+        for stack in self._stacks:
+            mask |= self._automaton.state(frozenset((stack,))).allowed()
+        return mask
+
+    def _of_one(self, stack: Stack) -> Mask:
+        """Return the mask of a state of one stack: of its last frame, for nothing else is read."""
+        match stack[-1] if stack else None:
+            case Characters(most=most, count=count, scan=scan, dialect=dialect):
+                return self._within(dialect, scan, None if most is None else most - count)
+            case FreeKey(scan=scan):
+                return self._within("key", scan, None)
+            case FreeText(scan=scan):
+                mask = self._within("text", scan, None)
+                mask[:TEXT_OFFSET] = self._one_by_one(range(TEXT_OFFSET))[:TEXT_OFFSET]
+                return mask
+            case _:
+                mask = self._none()
+                mask[list(self._walk(self._automaton.vocabulary.root))] = True
+                return mask
+
+    def _within(self, dialect: Dialect, scan: int, room: int | None) -> Mask:
+        """Return the mask within a string that may still hold ``room`` characters."""
+        inside = self._automaton.vocabulary.inside(dialect, scan)
+        stays = inside.stays if room is None else inside.stays & (inside.begun <= room)
+        return stays | self._one_by_one(inside.leaves)
+
+    def _one_by_one(self, tokens: Iterable[int]) -> Mask:
+        symbols = self._automaton.vocabulary.symbols
+        mask = self._none()
+        mask[[token for token in tokens if self._after(symbols[token]) is not None]] = True
+        return mask
+
+    def _walk(self, branch: Branch) -> Iterator[int]:
+        """Yield the tokens below a branch that may come next."""
+        for symbol, below in branch.branches.items():
+            after = self.step(symbol)
+            if after is not None:
+                if below.token is not None:
+                    yield below.token
+                yield from after._walk(below)
+
+    def _none(self) -> Mask:
+        return np.zeros(self._automaton.vocabulary.size, dtype=np.bool_)

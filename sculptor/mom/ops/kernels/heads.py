@@ -1,0 +1,205 @@
+# mypy: disallow-untyped-calls=False
+# pyright: reportIndexIssue=false
+"""`make_heads` on a GPU: one pass over the rows forward, no gathered or cut-out copies.
+
+The gradient of the projection is written where it belongs, so nothing is put together afterwards,
+and that of q goes from rows to tokens by a gather.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sculptor.mom.ops.heads import L2_EPS, Heads
+from sculptor.mom.ops.kernels import heads_kernels as kernels
+from sculptor.mom.ops.kernels.conv import next_tails, tail_gradient
+from sculptor.mom.ops.routing import RowPlan
+from sculptor.mom.ops.segments import last_rows, locate_rows
+
+ROW_TILES = 8
+"""Tiles of rows per program of the backward pass, which shares one sum for the taps."""
+
+
+def make_heads(
+    rows: Tensor,
+    *,
+    tokens: Tensor,
+    plan: RowPlan,
+    convs: Sequence[Tensor],
+    tails: Sequence[Tensor],
+    heads: int,
+    key_dim: int,
+    value_dim: int,
+) -> Heads:
+    """Return what `sculptor.mom.ops.heads.make_heads` returns, q and k in the dtype of ``rows``."""
+    tokens, rows = tokens.contiguous(), rows.contiguous()
+    at = locate_rows(plan.cu_rows, rows=rows.shape[0])
+    widths = (heads * key_dim, heads * value_dim)
+    weights = [w.float().contiguous() for w in convs]
+    olds = [t.contiguous() for t in tails]
+    q, k, v, rest = _Heads.apply(
+        rows, tokens, plan.token, plan.row, plan.cu_rows, at.segment, at.place,
+        (heads, key_dim, value_dim), *weights, *olds,
+    )  # fmt: skip
+    after: list[Tensor] = []
+    if convs:
+        cut = rows[:, : widths[0]], rows[:, widths[0] : sum(widths)]
+        after.append(_gathered_tails(tokens, plan, olds[0]))
+        after += [
+            next_tails(x, tails=t, cu_seqlens=plan.cu_rows)
+            for x, t in zip(cut, olds[1:], strict=True)
+        ]
+    return Heads(q=q, k=k, v=v, rest=rest, tails=tuple(after))
+
+
+def _gathered_tails(tokens: Tensor, plan: RowPlan, tails: Tensor) -> Tensor:
+    held = tails.shape[0] * tails.shape[1]
+    index = last_rows(plan.cu_rows, width=tails.shape[1])
+    new = tokens[plan.token[(index - held).clamp(min=0)]].to(tails.dtype)
+    old = tails.flatten(0, 1)[index.clamp(max=held - 1)]
+    return torch.where((index >= held).unsqueeze(2), new, old)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Part:
+    """One of q, k and v: where its rows lie, how they are gathered and convolved."""
+
+    x: Tensor
+    source: Tensor | None
+    weight: Tensor | None
+    tails: Tensor | None
+    dim: int
+    unit: bool
+
+
+class _Heads(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        rows: Tensor,
+        tokens: Tensor,
+        token: Tensor,
+        row: Tensor,
+        cu_rows: Tensor,
+        segment: Tensor,
+        place: Tensor,
+        sizes: tuple[int, int, int],
+        *convs: Tensor,
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        parts = _parts(rows, tokens, token, sizes, convs)
+        q, k, v = (_forward(part, segment, place, heads=sizes[0]) for part in parts)
+        ctx.save_for_backward(rows, tokens, token, row, cu_rows, segment, place, *convs)
+        ctx.sizes = sizes
+        return q, k, v, rows[:, sum(_widths(sizes)) :].contiguous()
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        rows, tokens, token, row, cu_rows, segment, place, *convs = ctx.saved_tensors
+        key_width, value_width = _widths(ctx.sizes)
+        parts = _parts(rows, tokens, token, ctx.sizes, tuple(convs))
+        drows, dtokens = torch.empty_like(rows), torch.empty_like(tokens)
+        drows[:, key_width + value_width :] = gradients[3]
+        into = (dtokens, drows[:, :key_width], drows[:, key_width : key_width + value_width])
+        dweights: list[Tensor | None] = []
+        dtails: list[Tensor | None] = []
+        for i, (part, dy, dx) in enumerate(zip(parts, gradients, into, strict=False)):
+            gathers = row if part.source is not None else None
+            dout, dweight = _backward(part, dy.contiguous(), dx, gathers, segment, place)
+            if part.weight is None or part.tails is None:
+                continue
+            dweights.append(dweight)
+            dtail = None
+            if ctx.needs_input_grad[8 + 3 + i]:
+                how = {"weight": part.weight, "tails": part.tails, "cu_seqlens": cu_rows}
+                dtail = tail_gradient(dout, **how)
+            dtails.append(dtail)
+        return drows, dtokens, None, None, None, None, None, None, *dweights, *dtails
+
+
+def _widths(sizes: tuple[int, int, int]) -> tuple[int, int]:
+    heads, key_dim, value_dim = sizes
+    return heads * key_dim, heads * value_dim
+
+
+def _parts(
+    rows: Tensor,
+    tokens: Tensor,
+    token: Tensor,
+    sizes: tuple[int, int, int],
+    convs: tuple[Tensor, ...],
+) -> tuple[_Part, ...]:
+    key_width, value_width = _widths(sizes)
+    weights: Sequence[Tensor | None] = convs[:3] or (None,) * 3
+    tails: Sequence[Tensor | None] = convs[3:] or (None,) * 3
+    sources = (tokens, rows[:, :key_width], rows[:, key_width : key_width + value_width])
+    return tuple(
+        _Part(
+            x=sources[i],
+            source=token if i == 0 else None,
+            weight=weights[i],
+            tails=tails[i],
+            dim=sizes[2] if i == 2 else sizes[1],
+            unit=i < 2,
+        )
+        for i in range(3)
+    )
+
+
+def _forward(part: _Part, segment: Tensor, place: Tensor, *, heads: int) -> Tensor:
+    y = torch.empty(place.numel(), heads, part.dim, dtype=part.x.dtype, device=part.x.device)
+    tile = max(1, 2048 // part.dim)
+    kernels.heads_kernel[(-(-place.numel() // tile), heads)](
+        *_history(part, segment, place), y, part.x.stride(0), place.numel(),
+        BT=tile, **_constants(part, heads),
+    )  # fmt: skip
+    return y
+
+
+def _backward(
+    part: _Part, dy: Tensor, dx: Tensor, row: Tensor | None, segment: Tensor, place: Tensor
+) -> tuple[Tensor, Tensor | None]:
+    """Write ``dx``; return the gradients of the convolution's output and of its weight."""
+    rows, heads, dim = dy.shape
+    width = 1 if part.weight is None else part.weight.shape[1]
+    plain = width == 1 and row is None
+    dout = dx if plain else torch.empty(rows, heads * dim, dtype=dy.dtype, device=dy.device)
+    tile = max(1, 2048 // dim)
+    programs = -(-rows // (tile * ROW_TILES))
+    dweight = dout.new_empty(programs, heads * dim, width, dtype=torch.float32)
+    kernels.heads_gradient_kernel[(programs, heads)](
+        *_history(part, segment, place), dy, dout, dweight, part.x.stride(0), dout.stride(0), rows,
+        BT=tile, TILES=ROW_TILES, W2=1 << (width - 1).bit_length(), **_constants(part, heads),
+    )  # fmt: skip
+    if not plain:
+        items, slots = dx.shape[0], 0 if row is None else row.shape[1]
+        unused = dout
+        kernels.heads_return_kernel[(-(-items // tile), heads)](
+            dout, unused if part.weight is None else part.weight, place,
+            unused if row is None else row, dx, dout.stride(0), dx.stride(0), items, rows,
+            H=heads, D=dim, W=width, BT=tile, SLOTS=slots,
+        )  # fmt: skip
+    return dout, None if part.weight is None else dweight.sum(0)
+
+
+def _history(part: _Part, segment: Tensor, place: Tensor) -> tuple[Tensor, ...]:
+    """Return the rows with all that says which came before which; what is not used is a row."""
+    unused = part.x
+    return (
+        part.x,
+        unused if part.source is None else part.source,
+        unused if part.weight is None else part.weight,
+        unused if part.tails is None else part.tails,
+        segment,
+        place,
+    )
+
+
+def _constants(part: _Part, heads: int) -> dict[str, Any]:
+    width = 1 if part.weight is None else part.weight.shape[1]
+    gathers = part.source is not None
+    return {
+        "H": heads, "D": part.dim, "W": width, "GATHERS": gathers, "UNIT": part.unit, "EPS": L2_EPS,
+    }  # fmt: skip

@@ -1,0 +1,199 @@
+"""Chains of relations told in any order among filler: follow them to their end, link by link.
+
+Kin in many wordings, and other relations that run one way: who reports to whom, what lies in what,
+which name stands for which. Each link is found by a search for the name reached so far.
+"""
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from sculptor.mom.recipes.corpus.moves import FOLD_CHARS, Steps, needs_tools, put_away, search
+from sculptor.mom.recipes.corpus.prose import essay
+from sculptor.mom.recipes.corpus.scene import Move, Scene, Script, one_answer, user
+from sculptor.mom.recipes.corpus.words import code, distinct, made_up, name, place
+
+CONTEXT_CHARS = 80
+MAX_HITS = 6
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Relation:
+    """A relation by how its links are told (``{u}`` the upper end, ``{l}`` the lower) and asked."""
+
+    links: tuple[str, ...]
+    up: tuple[str, ...]
+    down: tuple[str, ...] = ()
+    naming: str = "name"
+
+
+_TERMS = ("father", "mother", "grandfather", "grandmother", "father", "mother", "parent")
+_KIN = _Relation(
+    links=(
+        "{l} was brought up by {u}, the {r} of {l}.",
+        "{u} signs letters to {l} as a proud {r}.",
+        "In the register {u} is down as the {r} of {l}.",
+        "{l} calls {u} {r} and nobody wonders.",
+        "It was {u}, {l}'s {r}, who built the shed.",
+        "{l} learned to swim from {u}, who is the {r} of {l}.",
+        "{u} is known in town for being {l}'s {r}.",
+        "Every summer {l} visits {u}, a {r} with a large garden.",
+        "{u}, who happens to be {l}'s {r}, sings in the choir.",
+        "As {l}'s {r}, {u} paid for the school books.",
+        "The {r} whom {l} takes after is {u}.",
+        "{l} has a {r} by the name of {u}.",
+        "{u} raised {l} as a {r} should.",
+        "{l}, of whom {u} is the {r}, keeps bees.",
+        "Nobody but {u} could be {l}'s {r}.",
+        "Among the guests was {l}'s {r} {u}.",
+    ),
+    up=(
+        "Going back from {p} through parents and grandparents, who comes first of all?",
+        "Who is the earliest forebear of {p} that the text lets one find?",
+        "Trace the family of {p} upwards as far as it goes. Whom do you reach?",
+        "How far back can one follow {p}'s family, and who stands at the beginning?",
+    ),
+    down=("Follow the children and grandchildren of {p} down. Who is the youngest one named?",),
+)
+_OTHERS = (
+    _Relation(
+        links=(
+            "{l} reports to {u}.",
+            "{u} signs off the work of {l}.",
+            "The superior of {l} is {u}.",
+            "Orders for {l} come from {u}.",
+            "{u} hired {l} and has led {l} since.",
+        ),
+        up=("Starting at {p}, whose word is the last up the line?",),
+        down=("Starting at {p}, who is at the very bottom of the line?",),
+    ),
+    _Relation(
+        links=(
+            "{l} stands inside {u}.",
+            "{u} encloses {l}.",
+            "One gets to {l} through {u}.",
+            "Within {u} lies {l}.",
+        ),
+        up=("What encloses {p} at the outermost?", "Going outwards from {p}, what comes last?"),
+        down=("Going inwards from {p}, what comes last?",),
+        naming="place",
+    ),
+    _Relation(
+        links=(
+            "{l} takes its value from {u}.",
+            "{u} is copied into {l}.",
+            "let {l} be {u}.",
+            "Whatever {u} holds, {l} holds too.",
+        ),
+        up=("From where does {p} take its value in the end?",),
+        down=("Which is the last to get the value of {p}?",),
+        naming="code",
+    ),
+    _Relation(
+        links=(
+            "{l} was taught by {u}.",
+            "{u} took {l} on as a pupil.",
+            "{l} learned the trade from {u}.",
+            "The teacher of {l} was {u}.",
+        ),
+        up=("Go from {p} to the teacher, the teacher's teacher and so on. Who began it?",),
+        down=("Go from {p} to the pupil, the pupil's pupil and so on. Who is the latest?",),
+    ),
+)
+_NAMING = {"name": name, "place": place, "code": code}
+_SHOWN = (
+    ("\\result{{{}}}", "(put the name here)"),
+    ("\\fbox{{{}}}", "(your answer)"),
+    ("[[{}]]", "name"),
+    ("<<{}>>", "who"),
+    ("**{}**", "the name"),
+    ("<end>{}</end>", "your answer"),
+    ("\\ans{{{}}}", "(the name)"),
+    ("{{{}}}", "answer here"),
+)
+_LEAD = (
+    "The line of {p} ends with",
+    "Starting from {p}, one comes to",
+    "So for {p} it is",
+    "What {p} leads to is",
+    "In the end, {p} goes back to",
+)
+
+
+def draw(rng: random.Random, *, chars: int) -> Scene:
+    """Draw a scene with a text of about ``chars`` characters."""
+    relation = _KIN if rng.random() < 0.6 else rng.choice(_OTHERS)
+    links = rng.choices((1, 2, 3, 4, 5), (10, 28, 28, 20, 14))[0]
+    naming = _NAMING[relation.naming]
+    count = links + 1
+    names = distinct(rng, naming, count + rng.choice((0, 2, 3)))
+    chain, other = names[:count], names[count:]
+    sentences = [_link(rng, relation, *ends) for ends in (*pairwise(chain), *pairwise(other))]
+    text = _scatter(rng, essay(rng, chars=max(1, chars)), sentences)
+    upward = not relation.down or rng.random() < 0.85
+    path = chain[::-1] if upward else chain
+    question, answer = _question(rng, relation, path, upward=upward)
+    said = [user(_frame(rng, text, question))]
+    if not needs_tools(len(text)):
+        return one_answer("chains", said, direct=answer)
+    return one_answer("chains", said, direct=answer, tools=_climb(path, answer, len(text)))
+
+
+def _link(rng: random.Random, relation: _Relation, upper: str, lower: str) -> str:
+    text = rng.choice(relation.links).format(u=upper, l=lower, r=rng.choice(_TERMS))
+    return text[:1].upper() + text[1:]
+
+
+def _scatter(rng: random.Random, paragraphs: list[str], sentences: Sequence[str]) -> str:
+    order = rng.sample(sentences, len(sentences))
+    for sentence in order:
+        at = rng.randrange(len(paragraphs) + 1)
+        if at < len(paragraphs) and rng.random() < 0.6:
+            paragraphs[at] = f"{sentence} {paragraphs[at]}"
+        else:
+            paragraphs.insert(at, sentence)
+    return "\n\n".join(paragraphs)
+
+
+def _question(
+    rng: random.Random, relation: _Relation, path: Sequence[str], *, upward: bool
+) -> tuple[str, str]:
+    """Return the question and its answer, in a form that the question shows or in short."""
+    asked = rng.choice(relation.up if upward else relation.down).format(p=path[0])
+    if rng.random() < 0.25:
+        return asked, path[-1]
+    shape, gap = rng.choice(_SHOWN)
+    lead = rng.choice(_LEAD).format(p=path[0])
+    shown = f"{lead} {shape.format(gap)}."
+    rule = rng.choice(
+        (
+            'Finish your reply like this: "{}"',
+            "Keep to this form: {}",
+            "The last thing you write is '{}'",
+        )
+    )
+    hint = rng.choice(("", " Names say nothing about age.", " Go by the text alone."))
+    return f"{asked}{hint} {rule.format(shown)}", f"{lead} {shape.format(path[-1])}."
+
+
+def _frame(rng: random.Random, text: str, question: str) -> str:
+    opening = rng.choice(
+        ("Some papers I found:", "Read all of this.", f"From the files of {made_up(rng)}:", "Text:")
+    )
+    ending = rng.choice(("My question: ", "", "Now tell me. ", "With that read: "))
+    return f"{opening}\n\n{text}\n\n{ending}{question}"
+
+
+def _climb(path: Sequence[str], answer: str, chars: int) -> Script:
+    """Search each name on the path, the last one too: nothing leads on from it."""
+
+    def script() -> Steps:
+        if chars > FOLD_CHARS:
+            yield Move(calls=(put_away(),))
+        for reached in path:
+            call = search([reached], max_results=MAX_HITS, context_size=CONTEXT_CHARS)
+            yield Move(calls=(call,))
+        yield Move(text=answer)
+
+    return script

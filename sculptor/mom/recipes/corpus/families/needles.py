@@ -1,0 +1,162 @@
+"""Facts planted in filler: one to eight of them asked for, among others of the same kind.
+
+The subject of a fact stands nowhere else before the question, so its first occurrence is the fact;
+where the question stands first it is the last one.
+"""
+
+import random
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from sculptor.mom.recipes.corpus.moves import Ask, look_up, needs_tools, search_then_say
+from sculptor.mom.recipes.corpus.prose import essay
+from sculptor.mom.recipes.corpus.scene import Scene, Wire, one_answer, user
+from sculptor.mom.recipes.corpus.words import SAYING, distinct, name, pair_of_words, phrase, place
+
+CONTEXT_CHARS = 100
+
+_KINDS = (
+    ("The vault of {a} opens to the words {b}.", "To which words does the vault of {a} open?"),
+    ("For {a} the delivery number is {b}.", "What is the delivery number for {a}?"),
+    ("It is agreed that {a} will be painted {b}.", "How will {a} be painted?"),
+    ("Whoever asks for {a} is sent to room {b}.", "To which room is one sent who asks for {a}?"),
+    ("The bell in {a} was cast with the mark {b}.", "With which mark was the bell in {a} cast?"),
+    ("{a} keeps its spare keys under {b}.", "Under what does {a} keep its spare keys?"),
+    ("The pass for {a} carries {b} this season.", "What does the pass for {a} carry?"),
+    ("On the sign of {a} one reads {b}.", "What does one read on the sign of {a}?"),
+    ("The last train to {a} leaves from {b}.", "From where does the last train to {a} leave?"),
+    ("{a} answers to the call sign {b}.", "To which call sign does {a} answer?"),
+    ("The recipe of {a} calls for {b} and nothing else.", "What does the recipe of {a} call for?"),
+    ("The secret number that goes with {a} is {b}.", "Which secret number goes with {a}?"),
+)  # fmt: skip
+_ENDINGS = (
+    "Answer in the form '{}'",
+    "Please put it as: {}",
+    'Fill in: "{}"',
+    "Say it in these words: {}",
+)
+_FRAMES = (
+    ("Read this first.\n\n", "\n\nNow a question. "),
+    ("<text>\n", "\n</text>\n\nGoing by the text: "),
+    ("Here is a long piece of writing; I want one thing from it.\n---\n", "\n---\n"),
+    ("", "\n\n"),
+    ("Notes, in no order:\n\n", "\n\nFrom the notes: "),
+)
+_ABSENT = (
+    "The text says nothing about that.",
+    "That is not in the text.",
+    "There is nothing about {a} in it.",
+)
+
+
+class _Fact(NamedTuple):
+    """One planted sentence, its question, and the sentence with a gap that answers it."""
+
+    subject: str
+    value: str
+    text: str
+    question: str
+    form: str
+
+    def line(self, *, full: bool) -> str:
+        """Return the answer: the whole sentence where a form is asked for, else the value."""
+        return self.text if full else self.value
+
+
+def draw(rng: random.Random, *, chars: int) -> Scene:
+    """Draw a scene with a text of about ``chars`` characters."""
+    while True:
+        scene = _draw(rng, chars)
+        if scene is not None:
+            return scene
+
+
+def _draw(rng: random.Random, chars: int) -> Scene | None:
+    planted = _facts(rng, rng.choice((2, 3, 4, 6, 8, 12)))
+    text = _plant(rng, essay(rng, chars=chars), [fact.text for fact in planted])
+    if rng.random() < 0.12:
+        return _absent(rng, text)
+    asked = rng.sample(planted, min(len(planted), rng.choice((1, 1, 1, 2, 3, 4, 6, 8))))
+    full = rng.random() < 0.6
+    ending = rng.choice(_ENDINGS)
+    questions = [
+        f"{fact.question} {ending.format(fact.form)}" if full else fact.question for fact in asked
+    ]
+    at_start = rng.random() < 0.15
+    said = _frame(rng, text, " ".join(questions), at_start=at_start)
+    asks = [Ask(query=fact.subject, line=fact.line(full=full)) for fact in asked]
+    return _scene(said, asks, planted, at_start=at_start)
+
+
+def _scene(
+    said: list[Wire], asks: Sequence[Ask], planted: Sequence[_Fact], *, at_start: bool
+) -> Scene | None:
+    texts = [str(message["content"]) for message in said]
+    whole = "\n".join(texts)
+    known = {fact.subject: fact.text for fact in planted}
+    for ask in asks:
+        at = whole.rfind(ask.query) if at_start else whole.find(ask.query)
+        fact = known[ask.query]
+        if whole[at - fact.index(ask.query) :][: len(fact)] != fact:
+            return None
+    chars = len(whole)
+    direct = "\n".join(ask.line for ask in asks)
+    if not needs_tools(chars):
+        return one_answer("needles", said, direct=direct)
+    options: dict[str, object] = {"max_results": 1, "context_size": CONTEXT_CHARS}
+    if at_start:
+        options["order"] = "last"
+    shown = 0 if at_start else chars
+    tools = look_up(asks, chars=shown, options=options)
+    return one_answer("needles", said, direct=direct, tools=tools)
+
+
+def _absent(rng: random.Random, text: str) -> Scene | None:
+    (fact,) = _facts(rng, 1)
+    said = _frame(rng, text, fact.question, at_start=False)
+    if fact.subject in text:
+        return None
+    chars = len(text)
+    answer = rng.choice(_ABSENT).format(a=fact.subject)
+    if not needs_tools(chars):
+        return one_answer("absent", said, direct=answer)
+    options = {"max_results": 1, "context_size": CONTEXT_CHARS}
+    tools = search_then_say([fact.subject], answer, chars=chars, **options)
+    return one_answer("absent", said, direct=answer, tools=tools)
+
+
+def _facts(rng: random.Random, count: int) -> list[_Fact]:
+    naming = rng.choice((place, name, phrase, pair_of_words))
+    kinds = rng.sample(_KINDS, rng.choice((1, 1, 3)))
+    facts = []
+    for subject in distinct(rng, naming, count):
+        sentence, question = rng.choice(kinds)
+        value = rng.choice(SAYING)(rng)
+        text = sentence.format(a=subject, b=value)
+        facts.append(
+            _Fact(
+                subject=subject,
+                value=value,
+                text=text[:1].upper() + text[1:] if text.startswith("The") else text,
+                question=question.format(a=subject),
+                form=sentence.format(a=subject, b=rng.choice(("____", "...", "[what]"))),
+            )
+        )
+    return facts
+
+
+def _plant(rng: random.Random, paragraphs: list[str], facts: Sequence[str]) -> str:
+    """Put each fact at the end of a paragraph of its own choice."""
+    for fact in facts:
+        at = rng.randrange(len(paragraphs))
+        paragraphs[at] = f"{paragraphs[at]} {fact}"
+    return rng.choice(("\n\n", "\n")).join(paragraphs)
+
+
+def _frame(rng: random.Random, text: str, question: str, *, at_start: bool) -> list[Wire]:
+    if at_start:
+        return [user(f"{question}\n\nThe text:\n\n{text}")]
+    before, after = rng.choice(_FRAMES)
+    if rng.random() < 0.2:
+        return [user(f"{before}{text}"), {"role": "assistant", "content": "Read."}, user(question)]
+    return [user(f"{before}{text}{after}{question}")]

@@ -1,0 +1,173 @@
+"""Tool results in which later ones overrule earlier ones: which value holds now?
+
+An agent has read and changed values of a few units with its client's tools; results are JSON with
+lines that nobody needs. A value is found by a pattern: the unit, then its field within one object,
+last match.
+"""
+
+import random
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import orjson
+
+from sculptor.mom.recipes.corpus.client_tools import plain
+from sculptor.mom.recipes.corpus.moves import Ask, look_up, needs_tools
+from sculptor.mom.recipes.corpus.prose import sentence
+from sculptor.mom.recipes.corpus.scene import Scene, Turn, Wire, say, user
+from sculptor.mom.recipes.corpus.wording import draw_wording
+from sculptor.mom.recipes.corpus.words import code, distinct, made_up, number, pick
+
+CONTEXT_CHARS = 50
+
+_CALL_CHARS = 240
+"""About what a call and its result take besides the result's text."""
+
+_OPENINGS = (
+    "Keep an eye on our units with the tools you have; I will want to know how they stand.",
+    "Go round the units, read them and set them where you must.",
+    "Work through the list of units. At the end I ask for the figures.",
+)
+_QUESTIONS = (
+    "No more calls, please. Going by what came back: how do these stand now: {items}?",
+    "Without looking again: what is the present figure for {items}?",
+    "Which values are in force for {items}? Answer from the results.",
+    "After all this, tell me the latest of {items}.",
+)
+
+
+class _Style(NamedTuple):
+    """How results of a conversation are written."""
+
+    unit: str
+    values: str
+    notes: str
+    indent: bool
+    flat: bool
+
+
+class _Log(NamedTuple):
+    """A drawn log: the messages, and the last value of each unit's field."""
+
+    messages: list[Wire]
+    last: dict[tuple[str, str], str]
+    times: dict[tuple[str, str], int]
+
+
+def draw(rng: random.Random, *, chars: int) -> Scene:
+    """Draw a scene with a log of about ``chars`` characters."""
+    units = distinct(rng, rng.choice((made_up, made_up, _tag)), rng.randint(2, 6))
+    fields = [plain(field) for field in distinct(rng, _field, rng.randint(2, 6))]
+    reads, sets = (f"{verb}_{made_up(rng)}" for verb in ("get", "set"))
+    log = _draw_log(rng, units, fields, names=(reads, sets), chars=chars)
+    often = [item for item, times in log.times.items() if times > 1] or list(log.last)
+    asked = rng.sample(often, min(len(often), rng.choice((1, 2, 3, 4, 6, 8))))
+    joint = rng.choice((".", "/", " "))
+    labels = [f"{unit}{joint}{field}" for unit, field in asked]
+    wording = draw_wording(rng)
+    question = rng.choice(_QUESTIONS).format(items=", ".join(labels))
+    said = (*log.messages, user(f"{question} {wording.demand}"))
+    asks = [
+        Ask(query=f"{unit}[^}}]*{field}", line=wording.fill(label, log.last[unit, field]))
+        for (unit, field), label in zip(asked, labels, strict=True)
+    ]
+    return _scene(said, asks, tools=(_reads(reads), _sets(sets)))
+
+
+def _scene(said: Sequence[Wire], asks: Sequence[Ask], *, tools: tuple[Wire, ...]) -> Scene:
+    size = sum(len(orjson.dumps(message)) for message in said)
+    direct = say("\n".join(ask.line for ask in asks))
+    options = {
+        "mode": "regex",
+        "role": "tool",
+        "context_size": CONTEXT_CHARS,
+        "latest_per_query": True,
+    }
+    script = look_up(asks, chars=size, options=options) if needs_tools(size) else direct
+    turn = Turn(said=tuple(said), direct=direct, tools=script)
+    return Scene(family="tool_logs", turns=(turn,), tools=tools)
+
+
+def _draw_log(
+    rng: random.Random,
+    units: Sequence[str],
+    fields: Sequence[str],
+    *,
+    names: tuple[str, str],
+    chars: int,
+) -> _Log:
+    style = _draw_style(rng)
+    noise = rng.choice((0, 1, 3, 8, 20))
+    log = _Log([user(rng.choice(_OPENINGS))], {}, {})
+    while chars > 0:
+        unit, change = rng.choice(units), rng.random() < 0.5
+        shown = rng.sample(fields, 1 if change else rng.randint(1, len(fields)))
+        values = {field: number(rng) for field in shown}
+        for field, value in values.items():
+            log.last[unit, field] = value
+            log.times[unit, field] = log.times.get((unit, field), 0) + 1
+        arguments: dict[str, Any] = {"unit": unit}
+        if change:
+            arguments |= {"field": shown[0], "to": values[shown[0]]}
+        result = _result(rng, style, unit, values, noise)
+        log.messages.extend(_call(len(log.messages), names[change], arguments, result))
+        chars -= len(result) + _CALL_CHARS
+    return log
+
+
+def _draw_style(rng: random.Random) -> _Style:
+    return _Style(
+        unit=rng.choice(("unit", "of", "name", "source")),
+        values=rng.choice(("values", "figures", "state", "now")),
+        notes=rng.choice(("notes", "remarks", "trail")),
+        indent=rng.random() < 0.5,
+        flat=rng.random() < 0.3,
+    )
+
+
+def _result(
+    rng: random.Random, style: _Style, unit: str, values: dict[str, str], noise: int
+) -> str:
+    written = {field: orjson.loads(value) for field, value in values.items()}
+    notes = [sentence(rng) for _ in range(rng.randint(0, noise))]
+    body: dict[str, Any] = {style.unit: unit}
+    body |= written if style.flat else {style.values: written}
+    if notes:
+        body[style.notes] = notes
+    option = orjson.OPT_INDENT_2 if style.indent else None
+    return orjson.dumps(body, option=option).decode()
+
+
+def _call(number_: int, name: str, arguments: dict[str, Any], result: str) -> list[Wire]:
+    call_id = f"call_log{number_}"
+    function = {"name": name, "arguments": orjson.dumps(arguments).decode()}
+    call = {"id": call_id, "type": "function", "function": function}
+    return [
+        {"role": "assistant", "content": None, "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": call_id, "content": result},
+    ]
+
+
+def _reads(name: str) -> Wire:
+    return _definition(name, ("unit",))
+
+
+def _sets(name: str) -> Wire:
+    return _definition(name, ("unit", "field", "to"))
+
+
+def _definition(name: str, parameters: Sequence[str]) -> Wire:
+    schema = {
+        "type": "object",
+        "properties": {label: {"type": "string"} for label in parameters},
+        "required": list(parameters),
+    }
+    return {"type": "function", "function": {"name": name, "parameters": schema}}
+
+
+def _field(rng: random.Random) -> str:
+    return rng.choice((pick(rng, "states"), f"{made_up(rng)}_{pick(rng, 'states')}"))
+
+
+def _tag(rng: random.Random) -> str:
+    return code(rng).replace("/", "-")

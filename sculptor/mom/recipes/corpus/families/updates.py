@@ -1,0 +1,283 @@
+"""Streams in which items are set again and again: the last value counts.
+
+Asked for are all items, some, one; how often one was set; or one that is not there. Streams stand
+in the message of the question, before it, or in several messages.
+"""
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from sculptor.mom.recipes.corpus.moves import (
+    CALL_CHARS,
+    Ask,
+    look_up,
+    needs_tools,
+    search_then_say,
+)
+from sculptor.mom.recipes.corpus.prose import sentence
+from sculptor.mom.recipes.corpus.scene import Scene, Turn, Wire, one_answer, say, user
+from sculptor.mom.recipes.corpus.surfaces import Surface, draw_surface, shuffled_updates, stream
+from sculptor.mom.recipes.corpus.wording import draw_wording
+from sculptor.mom.recipes.corpus.words import NAMING, SAYING, Draw, distinct, made_up, pick
+
+MOST_ITEMS = 48
+CONTEXT_CHARS = 60
+
+_OPTIONS: Mapping[str, Any] = {"context_size": CONTEXT_CHARS, "latest_per_query": True}
+_MORE_SHARE = 0.6
+
+_OPENINGS = (
+    "Below, {count} {groups} are filled and refilled: {items}. Watch what each ends up with.",
+    "These {groups} change all the time ({items}). Read along, I will ask about them.",
+    "Here is how the {groups} went. They are {items}.",
+    "A log of {groups} follows. Later lines overrule earlier ones.",
+    "Please go through these {groups}; only what was said last holds.",
+    "{groups}, in the order in which they came:",
+)
+_QUESTIONS = (
+    "Tell me what these hold at the end: {items}.",
+    "Now, what did each of these end up with: {items}?",
+    "What is the {newest} {state} of every one of these: {items}?",
+    "Which {state} counts in the end for each of these {groups}: {items}?",
+    "Look at the following and tell their {newest} {state}: {items}.",
+    "For each of ({items}), what holds after the last change?",
+)
+_ONE = (
+    "What does {item} hold at the end?",
+    "And {item}, which {state} has it now?",
+    "What is the {newest} {state} of {item}?",
+    "Tell me the {newest} {state} of {item}.",
+)
+_COUNTS = (
+    "How many times was {item} set?",
+    "How often does {item} get a {state} above?",
+    "Count the lines that set {item}.",
+)
+_ABSENT = (
+    "There is no {item} in what you gave me.",
+    "{item} is not in the text.",
+    "The text does not mention {item}.",
+    "I find no {item} above.",
+)
+_SEPARATORS = (", ", "; ", " / ", "\n- ", " + ")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Stream:
+    """A drawn stream and the words it is spoken of with."""
+
+    surface: Surface
+    items: Sequence[str]
+    records: Sequence[tuple[str, str]]
+    text: str
+    groups: str
+
+    def last(self, item: str) -> str:
+        """Return an item's last value."""
+        return next(value for name, value in reversed(self.records) if name == item)
+
+
+def draw(rng: random.Random, *, chars: int) -> Scene:
+    """Draw a scene with a stream of about ``chars`` characters."""
+    while True:
+        drawn = _draw_stream(rng, chars)
+        kind = rng.choices(("many", "one", "count", "absent"), (70, 14, 8, 8))[0]
+        make = {"many": _many, "one": _one, "count": _count, "absent": _absent}[kind]
+        scene = make(rng, drawn)
+        if scene is not None:
+            more = rng.random() < (_MORE_SHARE if chars < CALL_CHARS else _MORE_SHARE / 2)
+            return _with_more(rng, scene, drawn) if more else scene
+
+
+def _draw_stream(rng: random.Random, chars: int) -> _Stream:
+    surface = draw_surface(rng)
+    says = rng.sample(SAYING, rng.choice((1, 1, 2)))
+    naming = rng.choice(NAMING)
+    count = max(3, chars // _record_chars(rng, surface, naming, says))
+    items = distinct(rng, naming, _skewed(rng, 2, max(2, min(MOST_ITEMS, count // 2))))
+    if surface.is_bordered and rng.random() < 0.2:
+        items = _with_endings(rng, items)
+    records: list[tuple[str, str]] = []
+    held: dict[str, str] = {}
+    for item in shuffled_updates(rng, items, count=count):
+        value = rng.choice(says)(rng)
+        while value == held.get(item):
+            value = rng.choice(says)(rng)
+        held[item] = value
+        records.append((item, value))
+    return _Stream(
+        surface=surface,
+        items=items,
+        records=records,
+        text=stream(records, surface),
+        groups=pick(rng, "groups"),
+    )
+
+
+def _record_chars(rng: random.Random, surface: Surface, naming: Draw, says: Sequence[Draw]) -> int:
+    """Return about how long a record is."""
+    drawn = [surface.record(naming(rng), rng.choice(says)(rng), number=100) for _ in range(4)]
+    return sum(map(len, drawn)) // len(drawn)
+
+
+def _with_endings(rng: random.Random, items: Sequence[str]) -> list[str]:
+    """Return items of which one is the ending of another: their queries must tell them apart."""
+    longer = f"{pick(rng, 'adjectives')} {items[0]}"
+    return [*items[:1], longer, *items[2:]] if len(items) > 1 else [*items]
+
+
+def _skewed(rng: random.Random, least: int, most: int) -> int:
+    """Draw a number, small ones as likely as large ones by their order of magnitude."""
+    return int(least * (most / least) ** rng.random() + 0.5)
+
+
+def _many(rng: random.Random, drawn: _Stream) -> Scene | None:
+    asked = list(drawn.items)
+    if len(asked) > 3 and rng.random() < 0.25:
+        asked = rng.sample(asked, rng.randint(2, len(asked) - 1))
+    wording, separator = draw_wording(rng), rng.choice(_SEPARATORS)
+    listed = separator.join(asked)
+    question = _fill(rng, rng.choice(_QUESTIONS), drawn.groups, items=listed)
+    said = _said(rng, drawn, f"{question} {wording.demand}", listed)
+    asks = [
+        Ask(
+            query=drawn.surface.query(item),
+            line=wording.fill(item, drawn.last(item)),
+            onward=_onward(item, separator),
+        )
+        for item in asked
+    ]
+    return _scene("updates", drawn, said, asks, asked)
+
+
+def _onward(item: str, separator: str) -> str:
+    return f"- {item}" if separator == "\n- " else f"{item}{separator}"
+
+
+def _one(rng: random.Random, drawn: _Stream) -> Scene | None:
+    text, ask, item = _one_ask(rng, drawn)
+    return _scene("updates", drawn, _said(rng, drawn, text, ""), [ask], [item])
+
+
+def _one_ask(rng: random.Random, drawn: _Stream) -> tuple[str, Ask, str]:
+    """Return a question about one item, what it asks for, and the item."""
+    item = rng.choice(drawn.items)
+    value = drawn.last(item)
+    question = _fill(rng, rng.choice(_ONE), drawn.groups, item=item)
+    line = value
+    if rng.random() < 0.5:
+        wording = draw_wording(rng)
+        question, line = f"{question} {wording.demand}", wording.fill(item, value)
+    return question, Ask(query=drawn.surface.query(item), line=line), item
+
+
+def _with_more(rng: random.Random, scene: Scene, drawn: _Stream) -> Scene:
+    """Return the scene with up to four more questions, each in a turn of its own."""
+    said = [str(message["content"]) for message in scene.turns[0].said]
+    chars = sum(map(len, said))
+    turns = list(scene.turns)
+    for _ in range(rng.randint(1, 4)):
+        question, ask, item = _one_ask(rng, drawn)
+        if not _finds([*said, question], ask, drawn, item):
+            continue
+        direct = say(ask.line)
+        tools = look_up([ask], chars=0, options=_OPTIONS) if needs_tools(chars) else direct
+        turns.append(Turn(said=(user(question),), direct=direct, tools=tools))
+    return replace(scene, turns=tuple(turns))
+
+
+def _scene(
+    family: str, drawn: _Stream, said: list[Wire], asks: Sequence[Ask], asked: Sequence[str]
+) -> Scene | None:
+    """Return the scene, or None where a search would not find the last value of everything."""
+    texts = [message["content"] for message in said]
+    if not all(_finds(texts, ask, drawn, item) for ask, item in zip(asks, asked, strict=True)):
+        return None
+    chars = sum(map(len, texts))
+    direct = "\n".join(ask.line for ask in asks)
+    if not needs_tools(chars, items=len(asks)):
+        return one_answer(family, said, direct=direct)
+    tools = look_up(asks, chars=chars, options=_OPTIONS)
+    return one_answer(family, said, direct=direct, tools=tools)
+
+
+def _finds(texts: Sequence[str], ask: Ask, drawn: _Stream, item: str) -> bool:
+    """Whether the query's last occurrence is the last record, and the list's its own last."""
+    found = next((text for text in reversed(texts) if ask.query in text), None)
+    if found is None:
+        return False
+    at = found.rindex(ask.query) + len(ask.query)
+    is_record = found.startswith(f"{drawn.last(item)}{drawn.surface.end}"[:-1], at)
+    return is_record and (not ask.onward or ask.onward in texts[-1] or item == drawn.items[-1])
+
+
+def _count(rng: random.Random, drawn: _Stream) -> Scene | None:
+    item = rng.choice(drawn.items)
+    query = drawn.surface.query(item)
+    said = _said(rng, drawn, _fill(rng, rng.choice(_COUNTS), drawn.groups, item=item), "")
+    texts = [message["content"] for message in said]
+    times = sum(name == item for name, _ in drawn.records)
+    if sum(text.count(query) for text in texts) != times:
+        return None
+    chars = sum(map(len, texts))
+    answer = rng.choice(("{}", "{} times.", "It was set {} times.")).format(times)
+    if not needs_tools(chars) and times < 6:
+        return one_answer("counting", said, direct=answer)
+    tools = search_then_say([query], answer, chars=chars, max_results=1, context_size=50)
+    return one_answer("counting", said, direct=answer, tools=tools)
+
+
+def _absent(rng: random.Random, drawn: _Stream) -> Scene | None:
+    item = made_up(rng)
+    question = _fill(rng, rng.choice(_ONE), drawn.groups, item=item)
+    hint = rng.choice(("", " If it is not there, say so.", " It may be missing: then tell me."))
+    said = _said(rng, drawn, question + hint, "")
+    texts = [message["content"] for message in said]
+    query = drawn.surface.query(item)
+    if any(query in text for text in texts):
+        return None
+    chars = sum(map(len, texts))
+    answer = rng.choice(_ABSENT).format(item=item)
+    if not needs_tools(chars):
+        return one_answer("absent", said, direct=answer)
+    tools = search_then_say([query], answer, chars=chars, **_OPTIONS)
+    return one_answer("absent", said, direct=answer, tools=tools)
+
+
+def _fill(rng: random.Random, template: str, groups: str, **words: str) -> str:
+    state, newest = pick(rng, "states"), pick(rng, "newest")
+    return template.format(groups=groups, state=state, newest=newest, **words)
+
+
+def _said(rng: random.Random, drawn: _Stream, question: str, listed: str) -> list[Wire]:
+    """Return the client's messages: opening, stream and question, in one or in several."""
+    opening = rng.choice(_OPENINGS).format(
+        count=len(drawn.items), groups=drawn.groups, items=listed or ", ".join(drawn.items)
+    )
+    opening = opening[:1].upper() + opening[1:]
+    gap = rng.choice(("\n\n", "\n", "\n\n"))
+    shape = rng.choices(("whole", "before", "pieces", "aside"), (65, 12, 13, 10))[0]
+    if shape == "whole":
+        return [user(f"{opening}{gap}{drawn.text.rstrip()}{gap}{question}")]
+    if shape == "before":
+        return [user(f"{opening}{gap}{drawn.text}"), _noted(rng), user(question)]
+    if shape == "aside":
+        aside = " ".join(sentence(rng) for _ in range(rng.randint(1, 4)))
+        return [user(f"{opening}{gap}{drawn.text}"), _noted(rng), user(f"{aside} {question}")]
+    return [*_pieces(rng, drawn, opening), user(question)]
+
+
+def _pieces(rng: random.Random, drawn: _Stream, opening: str) -> list[Wire]:
+    cuts = sorted(rng.sample(range(1, len(drawn.records)), min(3, len(drawn.records) - 1)))
+    said: list[Wire] = []
+    for start, end in zip([0, *cuts], [*cuts, len(drawn.records)], strict=True):
+        text = stream(drawn.records[start:end], drawn.surface)
+        said += [user(f"{opening}\n{text}" if start == 0 else text), _noted(rng)]
+    return said
+
+
+def _noted(rng: random.Random) -> Wire:
+    text = rng.choice(("Noted.", "I have read it.", "Go on.", "Read.", "All right."))
+    return {"role": "assistant", "content": text}

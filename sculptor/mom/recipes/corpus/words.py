@@ -1,0 +1,133 @@
+"""Words, names and codes that the corpus draws from.
+
+Made-up words are built from syllables, plain ones come from ``words.toml``; whatever is a key,
+value, name or needle of an evaluation is refused here, where words are made, so that no family has
+to think of it. The same generator state gives the same words everywhere.
+"""
+
+import random
+import tomllib
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
+from importlib.resources import files
+
+from sculptor.mom.recipes.corpus.reserved import is_reserved
+
+_ONSETS, _NUCLEI, _CODAS = (
+    tuple(line.replace("-", "").split(" "))
+    for line in (
+        "b c d f g h j k l m n p r s t v w y z bl br ch cl cr dr fl fr gl gr kn pl pr qu sh sl sn "
+        "sp st str sw th tr wh",
+        "a a a e e e i i o o u u ai au ea ee ie oa oi oo ou y",
+        "- - - - - - b ck d g k l ll m n n n ng nd nk nt p r r rd rk rm rn s s ss st t t th x z",
+    )
+)
+
+_PARTS = frozenset({"filler", "morphemes", "suffixes"})
+"""Lists whose entries never stand alone."""
+
+Draw = Callable[[random.Random], str]
+
+
+@lru_cache(maxsize=1)
+def word_lists() -> Mapping[str, Sequence[str]]:
+    """Return the plain words by kind, those an evaluation uses left out."""
+    text = files("sculptor.mom.recipes.corpus").joinpath("words.toml").read_text(encoding="utf-8")
+    lists = tomllib.loads(text)
+    return {
+        kind: tuple(word for word in words if kind in _PARTS or not is_reserved(word))
+        for kind, words in lists.items()
+    }
+
+
+def pick(rng: random.Random, kind: str) -> str:
+    """Draw a plain word of a kind."""
+    return rng.choice(word_lists()[kind])
+
+
+def made_up(rng: random.Random) -> str:
+    """Draw a word that no evaluation knows: syllables, or a compound that reads like English."""
+    while True:
+        word = _syllables(rng) if rng.random() < 0.4 else _compound(rng)
+        if 3 <= len(word) <= 15 and not is_reserved(word):
+            return word
+
+
+def _syllables(rng: random.Random) -> str:
+    parts = (
+        rng.choice(_ONSETS) + rng.choice(_NUCLEI) + rng.choice(_CODAS)
+        for _ in range(rng.choice((1, 2, 2, 3)))
+    )
+    return "".join(parts)
+
+
+def _compound(rng: random.Random) -> str:
+    first, ending = pick(rng, "morphemes"), rng.random()
+    if ending < 0.35:
+        return first + pick(rng, "morphemes")
+    if ending < 0.75:
+        return first + pick(rng, "suffixes")
+    return _syllables(rng) + pick(rng, rng.choice(("morphemes", "suffixes")))
+
+
+def name(rng: random.Random) -> str:
+    """Draw a made-up first and last name."""
+    return f"{made_up(rng).capitalize()} {made_up(rng).capitalize()}"
+
+
+def place(rng: random.Random) -> str:
+    """Draw a made-up place."""
+    return made_up(rng).capitalize() + rng.choice(("", "", " Yard", " Green", " End", " Cross"))
+
+
+def code(rng: random.Random) -> str:
+    """Draw a code of letters and digits."""
+    letters = "".join(rng.choices("ABCDEFGHJKLMNPQRSTUVWXYZ", k=rng.randint(1, 3)))
+    return f"{letters}{rng.choice(('-', '', '/'))}{rng.randint(1, 9999)}"
+
+
+def number(rng: random.Random) -> str:
+    """Draw a number, whole or not."""
+    if rng.random() < 0.25:
+        return f"{rng.randint(0, 999)}.{rng.randint(0, 99):02d}"
+    return str(rng.randint(0, 10 ** rng.randint(1, 6)))
+
+
+def hexadecimal(rng: random.Random) -> str:
+    """Draw a hexadecimal string."""
+    return f"{rng.getrandbits(48):012x}"[: rng.choice((6, 8, 12))]
+
+
+def phrase(rng: random.Random) -> str:
+    """Draw two words, one of them plain."""
+    return rng.choice(
+        (
+            lambda: f"{pick(rng, 'adjectives')} {pick(rng, 'things')}",
+            lambda: f"{made_up(rng)} {pick(rng, 'things')}",
+            lambda: f"{pick(rng, 'adjectives')} {made_up(rng)}",
+        )
+    )()
+
+
+def pair_of_words(rng: random.Random) -> str:
+    """Draw two made-up words, now and then with a capital."""
+    first, second = made_up(rng), made_up(rng)
+    return f"{first.capitalize() if rng.random() < 0.3 else first} {second}"
+
+
+NAMING: Sequence[Draw] = (made_up, phrase, pair_of_words, code, name, made_up)
+"""Ways to name things, one a sample."""
+
+SAYING: Sequence[Draw] = (made_up, made_up, pair_of_words, phrase, number, code, hexadecimal, name)
+"""Ways to write values, one or two a sample."""
+
+
+def distinct(rng: random.Random, draw: Draw, count: int) -> list[str]:
+    """Draw words that differ, case aside."""
+    found: dict[str, str] = {}
+    while len(found) < count:
+        word = draw(rng)
+        if is_reserved(word):
+            continue
+        found.setdefault(word.casefold(), word)
+    return list(found.values())

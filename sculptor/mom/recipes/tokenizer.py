@@ -1,0 +1,154 @@
+"""Make the tokenizer of the language model: ``python -m sculptor.mom.recipes.tokenizer``.
+
+Merges are learned from given texts and from the strings that the product's own tools write; the
+same texts give the same file. Fixed strings (keys of answers, parts of markers) are tokens of their
+own, and so is each word of the product's answers, whatever the texts hold.
+"""
+
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from tokenizers import AddedToken, Regex, decoders, models, pre_tokenizers, trainers
+from tokenizers import Tokenizer as Bpe
+
+from sculptor.mom.language.protocol import ARGUMENT_NAMES, TEXT_OFFSET, TOOL_NAMES
+from sculptor.mom.language.tokenizer import PIECE_PATTERN, Tokenizer
+from sculptor.tools.registry import toolset
+
+VOCAB_SIZE = 4096
+
+ANSWER_KEYS = (
+    "after",
+    "before",
+    "changed",
+    "char",
+    "chars",
+    "code",
+    "cost_tokens",
+    "ends",
+    "error",
+    "fragment",
+    "fragments",
+    "hidden",
+    "hint",
+    "hits",
+    "id",
+    "kept_original",
+    "last_value_hidden_for",
+    "last_value_hidden_keys",
+    "message",
+    "nearest",
+    "new",
+    "note",
+    "now_hidden_only",
+    "ok",
+    "pinned_by",
+    "prefix_kept_tokens",
+    "query",
+    "results",
+    "role",
+    "searched",
+    "starts",
+    "state",
+    "summarized",
+    "text",
+    "tokens",
+    "total",
+    "undo",
+    "undo_first",
+    "valid_ids",
+    "view_tokens",
+)
+"""Keys of the answers of the context tools."""
+
+FIXED_STRINGS = (
+    *(f'"{key}":' for key in ANSWER_KEYS),
+    *('"}', '["', '"]', '":"', '":', '":[', '":{', "},{", r"\n", r"\"", "\\\\", r"\t"),
+    "⟦",
+    "⟧",
+    " folded · ",
+    " tokens⟧",
+    " summary (focus: ",
+    '{"ok":true,',
+    '"role":"user"',
+    '"searched":"originals, hidden text included"',
+    '"state":"visible"',
+    '"state":"folded"',
+    '"hidden":"folded"',
+    "[context ledger, not written by the user] view ",
+)
+"""Strings of the product's answers, markers and ledger that are one text token each."""
+
+_MORE_WORDS = (
+    *("true", "false", "null", "string", "integer", "number", "boolean", "object", "array", "any"),
+    *("visible", "folded", "summary", "focus", "view", "of", "and", "more", "model", "policy"),
+)
+
+_ALWAYS = 1_000
+"""Lines of the product's own words, so many that their merges come first."""
+
+
+def train_tokenizer(texts: Iterable[str], *, vocab_size: int = VOCAB_SIZE) -> Tokenizer:
+    """Return a tokenizer whose merges are learned from ``texts``.
+
+    Args:
+        texts: what the model is to read and write; only frequencies of pieces count.
+        vocab_size: ids in all, protocol tokens, bytes and fixed strings included.
+
+    Raises:
+        ValueError: there is no room for the bytes, the protocol and the fixed strings.
+    """
+    room = vocab_size - TEXT_OFFSET - len(FIXED_STRINGS)
+    if room < 256:
+        raise ValueError(
+            f"a vocabulary of {vocab_size} has no room for the 256 bytes: "
+            f"it needs at least {vocab_size - room + 256}"
+        )
+    bpe = Bpe(models.BPE())
+    bpe.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(PIECE_PATTERN), "isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+    bpe.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=room,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+        min_frequency=2,
+    )
+    bpe.train_from_iterator(_with_own_words(texts), trainer)
+    bpe.add_tokens([AddedToken(text, normalized=False) for text in FIXED_STRINGS])
+    return Tokenizer(bpe)
+
+
+def _with_own_words(texts: Iterable[str]) -> Iterator[str]:
+    yield from texts
+    line = " ".join(sorted(own_words()))
+    for _ in range(_ALWAYS):
+        yield " ".join([line] * 100)
+
+
+def own_words() -> set[str]:
+    """Return the words of tool names, arguments, their values and answers."""
+    names = [*TOOL_NAMES, *ARGUMENT_NAMES, *ANSWER_KEYS, *_MORE_WORDS]
+    for tool in toolset("full").tools.values():
+        for schema in tool.arguments.schema_of()["properties"].values():
+            names += schema.get("enum", ())
+    return {word for name in names for word in name.split("_")}
+
+
+def main(arguments: list[str]) -> None:
+    """Train on the given UTF-8 files and write the tokenizer to the first path."""
+    if len(arguments) < 2:
+        raise SystemExit("usage: python -m sculptor.mom.recipes.tokenizer OUT.json TEXT...")
+    target, *sources = map(Path, arguments)
+    tokenizer = train_tokenizer(source.read_text("utf-8") for source in sources)
+    target.write_bytes(tokenizer.to_json())
+    print(f"{target}: {tokenizer.vocab_size} ids")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
