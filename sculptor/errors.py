@@ -13,6 +13,7 @@ SculptorError
 │  ├─ StaleHead             a lane's head moved while an operation was being made
 │  └─ StoreCorrupt          a stored hash does not match its bytes
 ├─ SettingsError            the settings contradict themselves or the machine
+├─ EvalError                a draw, a data file or a line to score cannot be used
 └─ UpstreamError            the provider failed
    ├─ UpstreamTimeout       it did not answer in time
    ├─ UpstreamStatus        it answered with an error status
@@ -120,6 +121,10 @@ class StoreCorrupt(StoreError):
 
 class SettingsError(SculptorError):
     """The settings contradict themselves or the machine; the text says what to change."""
+
+
+class EvalError(SculptorError):
+    """A draw, a data file or a line to score cannot be used; the text says why."""
 
 
 class UpstreamError(SculptorError):

@@ -69,11 +69,11 @@ def run_task(
     with one_line_errors():
         from rich.console import Console
 
+        from sculptor.errors import EvalError
         from sculptor.evals.runs.plan import Endpoint, make_plan
         from sculptor.evals.runs.progress import Prices, Progress
         from sculptor.evals.runs.results import read_run, result_json
         from sculptor.evals.runs.runner import run_plan
-        from sculptor.evals.types import EvalError
 
         if admission not in ("auto", "on"):
             raise EvalError(f"--admission is {admission!r}; it must be auto or on.")

@@ -6,8 +6,9 @@ These are the functions behind ``sculptor eval prompt`` and ``sculptor eval scor
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+from sculptor.errors import EvalError
 from sculptor.evals.fields import Fields
-from sculptor.evals.types import EvalError, Json, Message, Object, Task
+from sculptor.evals.types import Json, Message, Object, Task
 
 Row = tuple[Object, float | None]
 

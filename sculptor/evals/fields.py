@@ -11,7 +11,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
-from sculptor.evals.types import EvalError, Json, Object
+from sculptor.errors import EvalError
+from sculptor.evals.types import Json, Object
 
 _T = TypeVar("_T")
 MAX_NUMBER = 2**32 - 1

@@ -11,7 +11,8 @@ from functools import lru_cache
 from importlib import resources
 from pathlib import Path
 
-from sculptor.evals.types import EvalError, Json
+from sculptor.errors import EvalError
+from sculptor.evals.types import Json
 
 DICTIONARY = "dict_category_double-word_46-400_v1-1.json"
 OWN_NEEDLES = "sculptor_needles.jsonl"

@@ -13,8 +13,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
+from sculptor.errors import EvalError
 from sculptor.evals.files import DataFiles
-from sculptor.evals.types import EvalError, derive_seed
+from sculptor.evals.types import derive_seed
 
 MIN_RECORD_TOKENS = 1000
 

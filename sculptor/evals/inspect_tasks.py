@@ -11,9 +11,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from sculptor.errors import EvalError
 from sculptor.evals.arms import Arm, Mode, Situation, find_arms
 from sculptor.evals.registry import find_task
-from sculptor.evals.types import EvalError, Message, Object, Sample, Task, check_scorer
+from sculptor.evals.types import Message, Object, Sample, Task, check_scorer
 
 
 def inspect_task(

@@ -11,11 +11,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import SequenceMatcher
 
+from sculptor.errors import EvalError
 from sculptor.evals.fields import Fields, sample_id
 from sculptor.evals.files import DataFiles
 from sculptor.evals.filler import FillerPool
 from sculptor.evals.types import (
-    EvalError,
     Json,
     Message,
     Object,

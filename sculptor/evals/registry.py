@@ -11,8 +11,9 @@ from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
 
+from sculptor.errors import EvalError
 from sculptor.evals.files import DataFiles
-from sculptor.evals.types import EvalError, Task
+from sculptor.evals.types import Task
 
 
 @lru_cache(maxsize=4)

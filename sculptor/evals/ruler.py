@@ -12,12 +12,12 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import NamedTuple
 
+from sculptor.errors import EvalError
 from sculptor.evals.fields import Fields, sample_id
 from sculptor.evals.files import DataFiles
 from sculptor.evals.filler import FillerPool
 from sculptor.evals.mrcr import mean_by
 from sculptor.evals.types import (
-    EvalError,
     Json,
     Object,
     Sample,

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sculptor.evals.types import EvalError
+from sculptor.errors import EvalError
 
 if TYPE_CHECKING:
     import numpy as np

@@ -14,11 +14,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from sculptor.errors import EvalError
 from sculptor.evals.fields import Fields, sample_id
 from sculptor.evals.files import DataFiles
 from sculptor.evals.mrcr import mean_by
 from sculptor.evals.types import (
-    EvalError,
     Json,
     Message,
     Object,

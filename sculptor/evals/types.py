@@ -11,15 +11,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias
 
-from sculptor.errors import SculptorError
+from sculptor.errors import EvalError
 
 Json: TypeAlias = "bool | int | float | str | Sequence[Json] | Mapping[str, Json] | None"
 Object: TypeAlias = Mapping[str, Json]
 Message: TypeAlias = Mapping[str, Json]
-
-
-class EvalError(SculptorError):
-    """Raised when a draw, a data file or a line to score cannot be used; the text says why."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,6 +11,7 @@ from sculptor.loop.drive import (
     relay,
 )
 from sculptor.loop.overflow import fold_to_fit
+from sculptor.loop.report import told_context, told_usage
 from sculptor.loop.requests import (
     ClientRequest,
     MessageCache,
@@ -44,5 +45,7 @@ __all__ = [
     "read_request",
     "relay",
     "run_turn",
+    "told_context",
+    "told_usage",
     "turn_of",
 ]

@@ -251,12 +251,15 @@ async def _summaries(model: Model, jobs: Sequence[SummaryJob], request: ModelReq
     import anyio
 
     completed: Completed | None = None
+    events = model.stream(request)
     try:
         with anyio.fail_after(SUMMARY_TIMEOUT_S):
-            async for event in model.stream(request):
+            async for event in events:
                 completed = event if isinstance(event, Completed) else completed
     except (TimeoutError, SculptorError):
         return Summaries({}, "none")
+    finally:
+        await _close(events)
     return _read_summaries(completed, jobs)
 
 
@@ -264,11 +267,14 @@ def _summaries_blocking(
     model: BlockingModel, jobs: Sequence[SummaryJob], request: ModelRequest
 ) -> Summaries:
     completed: Completed | None = None
+    events = model.stream(request)
     try:
-        for event in model.stream(request):
+        for event in events:
             completed = event if isinstance(event, Completed) else completed
     except SculptorError:
         return Summaries({}, "none")
+    finally:
+        _close_blocking(events)
     return _read_summaries(completed, jobs)
 
 

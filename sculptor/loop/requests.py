@@ -15,7 +15,7 @@ import orjson
 from sculptor.errors import InvalidMessage
 from sculptor.loop.pairing import check_shape, pair_up
 from sculptor.messages import Message, parse_message
-from sculptor.spans import Span, elements, members_and_elements, splice
+from sculptor.spans import Span, elements, members_and_elements, splice, with_member
 
 StandDown = Literal["n", "tool_choice", "tool_name"]
 """Why our tools cannot be offered in a request."""
@@ -205,9 +205,7 @@ def model_request(
         if not stream:
             drops.add("stream_options")
     if stream and ask_usage and not request.include_usage:
-        given = request.value.get("stream_options")
-        options = {**(given if isinstance(given, dict) else {}), "include_usage": True}
-        edits["stream_options"] = orjson.dumps(options)
+        edits["stream_options"] = with_member(_stream_options(request), "include_usage", b"true")
     return ModelRequest(
         body=_edited(request.body, places, edits, drops & places.keys()),
         messages=tuple(m.wire for m in request.messages) if messages is None else tuple(messages),
@@ -238,6 +236,13 @@ def _edited(
             end = made.rindex(b"}")
             made = made[:end] + b"," + orjson.dumps(key) + b":" + new + made[end:]
     return made
+
+
+def _stream_options(request: ClientRequest) -> bytes:
+    if not isinstance(request.value.get("stream_options"), dict):
+        return b"{}"
+    span = request.places["stream_options"]
+    return request.body[span.start : span.end]
 
 
 def _client_tool_wires(request: ClientRequest) -> tuple[bytes, ...]:

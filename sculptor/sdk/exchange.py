@@ -11,13 +11,12 @@ import re
 import threading
 import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Literal, get_args
 
 import orjson
 
-from sculptor.chat import Usage
 from sculptor.errors import ContextError, SettingsError
 from sculptor.loop import (
     Budget,
@@ -30,6 +29,7 @@ from sculptor.loop import (
     model_request,
     read_request,
     run_turn,
+    told_context,
 )
 from sculptor.loop.turn import Effect
 from sculptor.messages import parse_message
@@ -224,38 +224,10 @@ class Sculpting:
         return checked_mode(asked) if asked else self.options.mode, cleaned
 
 
-def told_usage(turn: Turn) -> Usage | None:
-    """Return the usage to report: the prompt of the last call, the completions of all."""
-    known = [billed.tokens for billed in turn.billed if billed.tokens is not None]
-    if not known:
-        return None
-    completion = sum(usage.completion_tokens for usage in known)
-    return replace(known[-1], completion_tokens=completion)
-
-
 def told_extension(exchange: Exchange, turn: Turn) -> dict[str, Any]:
     """Return ``x_context``: what the turn did, and what it was billed call by call."""
-    context = exchange.conversation.context
-    billed = [
-        {
-            "prompt_tokens": row.tokens.prompt_tokens if row.tokens else None,
-            "cached_tokens": row.tokens.cached_tokens if row.tokens else None,
-            "completion_tokens": row.tokens.completion_tokens if row.tokens else None,
-            "view_tokens": row.view_tokens,
-        }
-        for row in turn.billed
-    ]
-    return {
-        "x_context": {
-            "status": "tools-on",
-            "version": context.version,
-            "operations": context.depth,
-            "steps": turn.steps,
-            "view_tokens": context.tokens,
-            "original_tokens": context.total_tokens,
-            "billed": billed,
-        }
-    }
+    told = told_context(turn, exchange.conversation.context)
+    return {"x_context": {"status": "tools-on", **told}}
 
 
 def checked_mode(mode: str) -> Mode:

@@ -11,8 +11,8 @@ from openai import AsyncStream, Stream
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
 from sculptor.chat import ChunkWriter, Delta, format_completion
-from sculptor.loop import Turn
-from sculptor.sdk.exchange import Exchange, Sculpting, told_extension, told_usage
+from sculptor.loop import Turn, told_usage
+from sculptor.sdk.exchange import Exchange, Sculpting, told_extension
 
 Items = Generator[Delta | Turn, None, None]
 AsyncItems = AsyncGenerator[Delta | Turn, None]

@@ -35,6 +35,8 @@ from sculptor.loop import (
     read_request,
     relay,
     run_turn,
+    told_context,
+    told_usage,
     turn_of,
 )
 from sculptor.loop.turn import Effect
@@ -537,44 +539,16 @@ class ChatCompletions:
         live.is_lost = True
 
     def _usage(self, live: LiveLane | None, turn: Turn) -> Usage | None:
-        """Return what the client is told: prompt of the last call, completion of all."""
-        known = [billed.tokens for billed in turn.billed if billed.tokens is not None]
-        if not known:
-            return None if live is None else _counted(live, turn)
-        total = self._settings.usage == "sum"
-        return Usage(
-            prompt_tokens=sum(u.prompt_tokens for u in known) if total else known[-1].prompt_tokens,
-            completion_tokens=sum(usage.completion_tokens for usage in known),
-            cached_tokens=sum(u.cached_tokens for u in known) if total else known[-1].cached_tokens,
-            raw=known[-1].raw,
-        )
+        """Return what the client is told; where the upstream told nothing, our own count."""
+        told = told_usage(turn, is_summed=self._settings.usage == "sum")
+        return _counted(live, turn) if told is None and live is not None else told
 
     def _extension(self, live: LiveLane | None, turn: Turn) -> dict[str, Any] | None:
-        """Return ``x_context``: what the turn did and what it was billed, call by call."""
+        """Return ``x_context``: whose turn it was, what it did and what it was billed."""
         if live is None:
             return None
-        billed = [
-            {
-                "prompt_tokens": row.tokens.prompt_tokens if row.tokens else None,
-                "cached_tokens": row.tokens.cached_tokens if row.tokens else None,
-                "completion_tokens": row.tokens.completion_tokens if row.tokens else None,
-                "view_tokens": row.view_tokens,
-            }
-            for row in turn.billed
-        ]
-        return {
-            "x_context": {
-                "session": live.session.id,
-                "lane": live.lane.id,
-                "version": live.context.version,
-                "operations": live.context.depth,
-                "stored": live.is_stored,
-                "steps": turn.steps,
-                "view_tokens": live.context.tokens,
-                "original_tokens": live.context.total_tokens,
-                "billed": billed,
-            }
-        }
+        place = {"session": live.session.id, "lane": live.lane.id, "stored": live.is_stored}
+        return {"x_context": {**place, **told_context(turn, live.context)}}
 
 
 async def _send_json(send: Send, body: bytes, headers: RawHeaders) -> None:

@@ -13,7 +13,6 @@ from sculptor.store.records import DeleteSession, TenantId
 log = structlog.get_logger("sculptor")
 
 _EVERY_S = 3_600.0
-_PAGE = 200
 _DAY_S = 86_400.0
 
 
@@ -22,18 +21,12 @@ def expire(store: Store, tenants: Iterable[TenantId], *, days: float, now: float
     oldest = now - days * _DAY_S
     count = 0
     for tenant in tenants:
-        stale: list[DeleteSession] = []
-        offset = 0
-        while page := store.sessions(tenant, limit=_PAGE, offset=offset):
-            stale += [
-                DeleteSession(tenant=tenant, id=row.session.id)
-                for row in page
-                if row.session.used < oldest
-            ]
-            offset += len(page)
-        for record in stale:
-            store.write([record]).result()
-        count += len(stale)
+        for name in store.unused_since(tenant, oldest):
+            session = store.session(tenant, name)
+            if session is None or session.used >= oldest:
+                continue  # used again since the list was made
+            store.write([DeleteSession(tenant=tenant, id=name)]).result()
+            count += 1
     return count
 
 

@@ -284,7 +284,9 @@ class Lanes:
         asked = next((node for node in reversed(path) if not node.answer), path[-1])
         instructions = dict(asked.instructions)
         wires = self.store.wires(tenant, [*sent, *instructions.values()])
-        messages = [parse_message(wires[name]) for name in sent]
+        parsed = [(node, parse_message(wires[name])) for node, name in zip(path, sent, strict=True)]
+        # Of system messages those of the newest request count, not those a path begins with.
+        messages = [m for node, m in parsed if m.link is not None or node is asked]
         for index, name in sorted(instructions.items()):
             if name in wires:
                 messages.insert(min(index, len(messages)), parse_message(wires[name]))

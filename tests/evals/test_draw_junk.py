@@ -6,9 +6,10 @@ import random
 
 import pytest
 
+from sculptor.errors import EvalError
 from sculptor.evals.fields import Fields
 from sculptor.evals.registry import find_task
-from sculptor.evals.types import EvalError, Json
+from sculptor.evals.types import Json
 
 JUNK: list[Json] = [
     None,

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
+from sculptor.errors import EvalError
 from sculptor.evals.files import DICTIONARY, OWN_NAMES, OWN_NEEDLES, DataFiles
 from sculptor.evals.filler import MIN_RECORD_TOKENS, FillerPool, grammar, open_pool, pool_name
 from sculptor.evals.needlebench.kinship import GENERATIONS
 from sculptor.evals.needlebench.needles import choose_parallel
 from sculptor.evals.needlebench.wording import wording
-from sculptor.evals.types import EvalError
 from sculptor.tokens import encoding
 
 ROOT = Path(__file__).parent.parent.parent

@@ -2,9 +2,10 @@ import json
 
 import pytest
 
+from sculptor.errors import EvalError
 from sculptor.evals.exchange import prompt_messages, read_draws, score_lines
 from sculptor.evals.registry import find_task, load_tasks
-from sculptor.evals.types import EvalError, Object
+from sculptor.evals.types import Object
 
 LINE = {"id": 7, "reply": "The current value of bird is emu.", "reference": {"bird": "emu"}}
 

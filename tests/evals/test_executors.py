@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from sculptor.evals import EvalError
+from sculptor.errors import EvalError
 from sculptor.evals.runs.executors import ProcessExecutor, find_executor
 from sculptor.evals.runs.plan import Endpoint, make_plan
 from sculptor.evals.runs.records import iter_records

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sculptor.errors import EvalError
 from sculptor.evals.files import DataFiles
 from sculptor.evals.needlebench.haystack import (
     cut_haystack,
@@ -15,7 +16,6 @@ from sculptor.evals.needlebench.haystack import (
     insert_single,
     shuffled_order,
 )
-from sculptor.evals.types import EvalError
 
 POOL = "sculptor_filler_en_3k.jsonl"
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from sculptor.errors import EvalError
 from sculptor.evals.needlebench.atc import ROTATIONS
 from sculptor.evals.needlebench.metrics import (
     Row,
@@ -15,7 +16,7 @@ from sculptor.evals.needlebench.metrics import (
 )
 from sculptor.evals.needlebench.scorers import retrieval_report
 from sculptor.evals.registry import find_task, load_tasks
-from sculptor.evals.types import EvalError, Json, Object
+from sculptor.evals.types import Json, Object
 from sculptor.tokens import encoding
 
 MRS: dict[str, Json] = {

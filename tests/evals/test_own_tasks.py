@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 
 import pytest
 
+from sculptor.errors import EvalError
 from sculptor.evals.registry import find_task
 from sculptor.evals.ruler import LENGTHS
 from sculptor.evals.tool_log import TURNS
-from sculptor.evals.types import EvalError, Json, Object, Sample
+from sculptor.evals.types import Json, Object, Sample
 from sculptor.tokens import encoding
 
 NAMES = [

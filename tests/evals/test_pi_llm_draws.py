@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sculptor.errors import EvalError
 from sculptor.evals.pi_llm.draws import join_value, long_session, sessions
 from sculptor.evals.pi_llm.options import Options
-from sculptor.evals.types import EvalError
 
 WORDS = {f"key {n}": [f"word {n} {m}" for m in range(12)] for n in range(6)}
 

@@ -1,7 +1,7 @@
 import pytest
 
+from sculptor.errors import EvalError
 from sculptor.evals.pi_llm.forgetting import Forgetting, fake_turn
-from sculptor.evals.types import EvalError
 
 STREAM = ["a", "b", "a", "c", "b", "a", "c", "b", "c"]
 

@@ -3,8 +3,9 @@ from collections.abc import Mapping
 
 import pytest
 
+from sculptor.errors import EvalError
 from sculptor.evals.registry import find_task
-from sculptor.evals.types import EvalError, Json, Object
+from sculptor.evals.types import Json, Object
 
 DRAW: dict[str, Json] = {
     "tracked_keys": ["bird", "tools"],

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sculptor.evals import EvalError
+from sculptor.errors import EvalError
 from sculptor.evals.report.charts import charts_of
 from sculptor.evals.report.svg import heat_colour, short_number
 from sculptor.evals.runs.comparison import compare

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from sculptor.evals import EvalError
+from sculptor.errors import EvalError
 from sculptor.evals.registry import find_task
 from sculptor.evals.runs.plan import Endpoint, Plan, load_plan, make_plan
 from sculptor.evals.runs.records import RECORDS_FILE, RecordFile, iter_records

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sculptor.errors import EvalError
 from sculptor.evals.stats import bootstrap_mean, mcnemar, paired_bootstrap
-from sculptor.evals.types import EvalError
 
 
 @settings(max_examples=25, deadline=None)

@@ -1,7 +1,8 @@
 """Both drivers do the same, and leave nothing open."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Sequence
+import sys
+from collections.abc import AsyncIterator, Generator, Iterator, Sequence
 from typing import Any
 
 import orjson
@@ -19,6 +20,7 @@ from sculptor.loop import (
     drive,
     drive_blocking,
     run_turn,
+    turn_of,
 )
 from sculptor.loop.drive import local_answer
 from sculptor.store.protocol import RankedHit
@@ -286,3 +288,46 @@ def test_a_completed_alone_is_an_answer() -> None:
     whole = Completed(message={"role": "assistant", "content": "8080"}, finish_reason="stop")
     _, turn = run(context_of(request.messages), request, ScriptedModel([whole]))
     assert turn.answer.message["content"] == "8080"
+
+
+class Hanging:
+    """A model that begins an answer and never goes on; it knows whether it was let go."""
+
+    def __init__(self) -> None:
+        self.is_closed = False
+
+    def stream(self, request: ModelRequest) -> "Hanging":
+        return self
+
+    def __aiter__(self) -> "Hanging":
+        return self
+
+    async def __anext__(self) -> Event:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async def aclose(self) -> None:
+        self.is_closed = True
+
+
+def test_a_summary_given_up_is_let_go_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = sys.modules["sculptor.loop.drive"]  # the package gives its function that name
+    monkeypatch.setattr(module, "SUMMARY_TIMEOUT_S", 0.01)
+    job = SummaryJob(fragment_id="f00000", text="text", focus="all", tokens=1)
+    model, jobs = Hanging(), (job,)
+    made: list[Summaries] = []
+
+    def turn() -> Generator[Any, Any, Turn]:
+        made.append((yield NeedSummaries(jobs)))
+        completed = says("8080")
+        assert isinstance(completed, Completed)
+        return turn_of(completed)
+
+    async def main() -> None:
+        around = surroundings()._replace(summarizer=None)
+        async for _ in drive(turn(), model, around, keep=keep, summary_request=summary):
+            pass
+
+    asyncio.run(main())
+    assert made == [Summaries({}, "none")]
+    assert model.is_closed

@@ -95,6 +95,20 @@ def test_usage_is_asked_for_in_a_stream_and_only_there() -> None:
     assert "stream_options" not in orjson.loads(whole.body)
 
 
+@pytest.mark.parametrize(
+    ("given", "made"),
+    [
+        (b'{ "x":18446744073709551617 }', b'{ "x":18446744073709551617 ,"include_usage":true}'),
+        (b'{"include_usage" : false, "x":1.50}', b'{"include_usage" : true, "x":1.50}'),
+        (b"null", b'{"include_usage":true}'),
+    ],
+)
+def test_asking_for_usage_leaves_the_other_options_as_written(given: bytes, made: bytes) -> None:
+    body = b'{"messages":[{"role":"user","content":"hi"}], "stream":true,"stream_options":%b}'
+    request = read_request(body % given, MessageCache())
+    assert model_request(request, None, ask_usage=True).body == body % made
+
+
 def test_a_stream_can_be_made_whole_and_back() -> None:
     streamed = request_of(
         [{"role": "user", "content": "hi"}], stream=True, stream_options={"include_usage": True}

@@ -7,6 +7,8 @@ from itertools import count
 
 import orjson
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sculptor.chat import Completed
 from sculptor.context import Step
@@ -62,6 +64,10 @@ def store() -> Iterator[LateStore]:
 
 @pytest.fixture
 def lanes(store: LateStore) -> Lanes:
+    return lanes_of(store)
+
+
+def lanes_of(store: MemoryStore) -> Lanes:
     ticks = count()
     return Lanes(
         store,
@@ -72,7 +78,11 @@ def lanes(store: LateStore) -> Lanes:
 
 
 def request(*messages: object) -> ClientRequest:
-    return read_request(orjson.dumps({"model": "m", "messages": messages}), MessageCache())
+    return request_of([orjson.dumps(message) for message in messages])
+
+
+def request_of(wires: Sequence[bytes]) -> ClientRequest:
+    return read_request(b'{"model":"m","messages":[%b]}' % b",".join(wires), MessageCache())
 
 
 async def answered(lanes: Lanes, live: LiveLane, text: str = "It is.") -> LiveLane:
@@ -202,3 +212,96 @@ def test_a_new_try_at_an_answered_turn_begins_without_its_steps(
         assert lanes.open(LOCAL, asked, NO_HEADERS).context.steps == []
 
     asyncio.run(main())
+
+
+def shown_by(store: MemoryStore, lanes: Lanes, live: LiveLane) -> list[bytes]:
+    """Return the messages of a lane as people are shown them."""
+    lane = store.lane(LOCAL, live.session.id, live.lane.id)
+    assert lane is not None
+    return [message.wire for message in lanes.resume(LOCAL, live.session, lane).context.messages]
+
+
+def test_a_lane_takes_back_what_another_spelled_at_its_head(store: LateStore, lanes: Lanes) -> None:
+    async def main() -> None:
+        first = await answered(lanes, lanes.open(LOCAL, request(USER), NO_HEADERS))
+        other = {"x-claude-code-agent-id": "helper", "x-session-id": first.session.id}
+        loud = [USER | {"name": "ann"}, ANSWER | {"name": "bot"}]
+        helper = await answered(lanes, lanes.open(LOCAL, request(*loud), other), "Yes.")
+        assert helper.lane.id != first.lane.id
+        assert shown_by(store, lanes, helper)[:2] == [orjson.dumps(each) for each in loud]
+        plain = [USER, ANSWER, MORE]
+        again = await answered(lanes, lanes.open(LOCAL, request(*plain), NO_HEADERS))
+        assert again.lane.id == first.lane.id
+        assert shown_by(store, lanes, again)[:3] == [orjson.dumps(each) for each in plain]
+
+    asyncio.run(main())
+
+
+def test_a_talk_that_begins_with_system_text_alone_goes_on(store: LateStore, lanes: Lanes) -> None:
+    async def main() -> None:
+        system = {"role": "system", "content": "Say that it is."}
+        begun = await answered(lanes, lanes.open(LOCAL, request(system), NO_HEADERS))
+        said = orjson.dumps(ANSWER)
+        assert shown_by(store, lanes, begun) == [orjson.dumps(system), said]
+        for answer in (ANSWER, ANSWER | {"name": "bot"}):
+            listed = [system | {"content": "Hm."}, answer, MORE]
+            live = await answered(lanes, lanes.open(LOCAL, request(*listed), NO_HEADERS))
+            assert live.session.id == begun.session.id
+            assert shown_by(store, lanes, live) == [*map(orjson.dumps, listed), said]
+
+    asyncio.run(main())
+
+
+SPELLINGS = (
+    b'{"role":"%b","content":"%b"}',
+    b'{ "role":"%b", "content":" %b "}',
+    b'{"role":"%b","content":[{"type":"text","text":"%b"}]}',
+    b'{"role":"%b","content":"%b","name":"n","x":1.50}',
+)
+Said = list[tuple[bytes, bytes]]
+
+
+@st.composite
+def talks(draw: st.DrawFn) -> list[tuple[list[bytes], bool]]:
+    """Draw requests of one conversation as their messages, and whether memory was lost before.
+
+    Each goes on, tries again or branches, and spells every message as it likes.
+    """
+    told: Said = [(b"user", b"q0")]
+    made: list[tuple[list[bytes], bool]] = []
+    for number in range(1, draw(st.integers(2, 6))):
+        system = [SPELLINGS[0] % (b"system", draw(st.sampled_from([b"one", b"two"])))]
+        spelled = [draw(st.sampled_from(SPELLINGS)) % each for each in told]
+        made.append((system[: draw(st.integers(0, 1))] + spelled, draw(st.booleans())))
+        way = draw(st.sampled_from(["on", "on", "retry", "branch"]))
+        if way == "on":
+            told = [*told, (b"assistant", b"yes"), (b"user", b"q%d" % number)]
+        elif way == "branch" and len(told) > 1:
+            told = [*told[:-1], (b"user", b"b%d" % number)]
+    return made
+
+
+@given(talks())
+def test_a_lane_shows_each_message_in_the_bytes_it_came_in_last(
+    made: list[tuple[list[bytes], bool]],
+) -> None:
+    store = MemoryStore()
+    lanes = lanes_of(store)
+
+    async def main() -> None:
+        nonlocal lanes
+        for wires, forgets in made:
+            lanes = lanes_of(store) if forgets else lanes
+            asked = request_of(wires)
+            live = await answered(lanes, lanes.open(LOCAL, asked, {"x-session-id": "s"}), "yes")
+            shown = shown_by(store, lanes, live)
+            assert shown[-1] == b'{"role":"assistant","content":"yes"}'
+            if wires[0].startswith(b'{"role":"system"') or shown[0] == wires[0]:
+                assert shown[:-1] == wires
+            else:
+                assert shown[1:-1] == wires
+        sent = {message.hash: message.wire for w, _ in made for message in request_of(w).messages}
+        assert store.wires(LOCAL, list(sent)) == sent
+
+    asyncio.run(main())
+    assert store.verify() == []

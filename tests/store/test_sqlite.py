@@ -15,7 +15,7 @@ from sculptor.errors import StaleHead, StoreCorrupt, StoreError, StoreLocked
 from sculptor.operations import VersionId
 from sculptor.store import LOCAL, SqliteStore
 from sculptor.store.migrations import MIGRATIONS
-from sculptor.store.records import DeleteSession, LaneId, MoveHead, SessionId
+from sculptor.store.records import DeleteSession, LaneId, MoveHead, Node, SessionId
 
 from .builders import Talk
 
@@ -194,6 +194,26 @@ def test_migrations_run_once_and_are_recorded(path: Path) -> None:
     assert keys.pop("migration") == ["number"]
     assert set(map(tuple, keys.values())) == {("tenant",)}
     assert len(keys) >= 12
+
+
+def test_a_file_of_the_first_release_is_read_on(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    talk = Talk()
+    (message, node, *_) = talk.say("Hi")
+    assert isinstance(node, Node)
+    monkeypatch.setattr("sculptor.store.migrations.MIGRATIONS", MIGRATIONS[:2])
+    SqliteStore(path).close()
+    monkeypatch.undo()
+    row = (LOCAL, talk.id, node.id, b"", node.chain, node.message, 0, 0, 0, b"", node.version, 0, 1)
+    with sqlite3.connect(path) as connection:
+        connection.execute(f"INSERT INTO node VALUES ({', '.join('?' * 13)})", row)
+    connection.close()
+    store = SqliteStore(path)
+    store.write([talk.opened(), message]).result()
+    assert store.path(LOCAL, talk.id, node.id) == [node]
+    assert store.verify() == []
+    store.close()
 
 
 def test_a_migration_that_fails_leaves_nothing_behind(

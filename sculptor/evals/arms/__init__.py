@@ -3,11 +3,11 @@
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
+from sculptor.errors import EvalError
 from sculptor.evals.arms.condensing import Bm25Rag, WholeContextSummary
 from sculptor.evals.arms.direct import Plain, WithTools
 from sculptor.evals.arms.shortening import ObservationMasking, TruncateMiddle
 from sculptor.evals.arms.types import Arm, Chat, Mode, Situation
-from sculptor.evals.types import EvalError
 
 __all__ = ["ARMS", "Arm", "Chat", "Mode", "Situation", "find_arms"]
 

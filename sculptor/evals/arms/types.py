@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from sculptor.evals.types import EvalError, Message, Object, Sample
+from sculptor.errors import EvalError
+from sculptor.evals.types import Message, Object, Sample
 
 Mode = Literal["off", "auto", "on"]
 

@@ -10,11 +10,12 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from sculptor.errors import EvalError
 from sculptor.evals.needlebench.case import Case
 from sculptor.evals.needlebench.kinship import Chain, draw_chain
 from sculptor.evals.needlebench.needles import read_names
 from sculptor.evals.needlebench.wording import fill
-from sculptor.evals.types import EvalError, Json
+from sculptor.evals.types import Json
 
 ROTATIONS = ("ABCD", "BCDA", "CDAB", "DABC")
 

@@ -8,10 +8,10 @@ and length as the shipped configurations have it.
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from sculptor.errors import EvalError
 from sculptor.evals.fields import Fields
 from sculptor.evals.files import OWN_NAMES, OWN_NEEDLES, OWN_REASONING, DataFiles
 from sculptor.evals.filler import pool_name
-from sculptor.evals.types import EvalError
 
 SINGLE, RETRIEVAL, REASONING, ATC = "single", "multi-retrieval", "multi-reasoning", "atc"
 KINDS = (SINGLE, RETRIEVAL, REASONING, ATC)

@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Protocol
 
+from sculptor.errors import EvalError
 from sculptor.evals.files import DataFiles
 from sculptor.evals.filler import open_pool
-from sculptor.evals.types import EvalError
 
 ENCODING = "cl100k_base"
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from sculptor.evals.types import EvalError
+from sculptor.errors import EvalError
 
 _ENGLISH = (
     "{A} is {B}'s {R}.",

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from io import StringIO
 
+from sculptor.errors import EvalError
 from sculptor.evals.needlebench.kinship import draw_chain
-from sculptor.evals.types import EvalError, Json, Object
+from sculptor.evals.types import Json, Object
 
 _CHAIN_QUESTIONS = {
     "English": (

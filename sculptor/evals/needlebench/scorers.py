@@ -8,7 +8,8 @@ Each takes the raw reply and the reference in the form the original's loader wri
 import re
 from collections.abc import Mapping, Sequence
 
-from sculptor.evals.types import EvalError, Json, Object, Score
+from sculptor.errors import EvalError
+from sculptor.evals.types import Json, Object, Score
 
 _BOXED = "\\boxed{"
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import gcd
 
+from sculptor.errors import EvalError
 from sculptor.evals.fields import Fields, sample_id
 from sculptor.evals.files import DataFiles
 from sculptor.evals.needlebench import corrected, scorers
@@ -48,7 +49,6 @@ from sculptor.evals.needlebench.needles import (
 )
 from sculptor.evals.needlebench.wording import fill, wording
 from sculptor.evals.types import (
-    EvalError,
     Json,
     Object,
     Sample,

@@ -17,9 +17,10 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from sculptor.errors import EvalError
 from sculptor.evals.pi_llm.forgetting import Forgetting
 from sculptor.evals.pi_llm.options import Options
-from sculptor.evals.types import EvalError, derive_seed
+from sculptor.evals.types import derive_seed
 
 Pair = tuple[str, str]
 Vocabulary = Mapping[str, Sequence[str]]

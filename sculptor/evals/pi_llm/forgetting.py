@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
-from sculptor.evals.types import EvalError
+from sculptor.errors import EvalError
 
 _GLOBAL = (
     "sayreset",

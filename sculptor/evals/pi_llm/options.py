@@ -7,8 +7,9 @@ from a draw; what a draw leaves out has its default.
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from sculptor.errors import EvalError
 from sculptor.evals.fields import Fields
-from sculptor.evals.types import EvalError, Json
+from sculptor.evals.types import Json
 
 _MANY = 100_000
 UPDATE_STYLES = ("colon", "hyphen", "equal", "wordy")

@@ -10,11 +10,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import cast
 
+from sculptor.errors import EvalError
 from sculptor.evals.fields import Fields, sample_id
 from sculptor.evals.pi_llm.forgetting import Forgetting
 from sculptor.evals.pi_llm.options import Options
 from sculptor.evals.pi_llm.scorers import read_truth
-from sculptor.evals.types import EvalError, Json, Message, Sample, user_message
+from sculptor.evals.types import Json, Message, Sample, user_message
 
 _PAIRS = ("pairs", "list_all_pairs", "all_pairs", "updates", "stream")
 _TRACKED = ("tracked_keys", "list_tracked_keys", "keys", "tracked")

@@ -9,7 +9,8 @@ import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from sculptor.evals.types import EvalError, Json, Object, Score
+from sculptor.errors import EvalError
+from sculptor.evals.types import Json, Object, Score
 
 Answers = Mapping[str, str]
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import cast
 
+from sculptor.errors import EvalError
 from sculptor.evals.fields import Fields, sample_id
 from sculptor.evals.files import DICTIONARY, DataFiles
 from sculptor.evals.pi_llm.corrected import score_corrected
@@ -23,7 +24,6 @@ from sculptor.evals.pi_llm.reading import (
 )
 from sculptor.evals.pi_llm.scorers import read_truth, score_opencompass, score_original
 from sculptor.evals.types import (
-    EvalError,
     Json,
     Object,
     Sample,

@@ -16,9 +16,9 @@ import aiohttp
 import anyio
 import orjson
 
+from sculptor.errors import EvalError
 from sculptor.evals.runs.cache import ReplyCache
 from sculptor.evals.runs.plan import Endpoint
-from sculptor.evals.types import EvalError
 
 _MAX_WAIT_S = 120.0
 _FIRST_WAIT_S = 0.5

@@ -9,11 +9,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from sculptor.errors import EvalError
 from sculptor.evals.runs.plan import load_plan
 from sculptor.evals.runs.records import Record, iter_records
 from sculptor.evals.runs.results import finished_records
 from sculptor.evals.stats import McNemar, PairedDifference, mcnemar, paired_bootstrap
-from sculptor.evals.types import EvalError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

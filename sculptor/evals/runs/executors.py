@@ -15,9 +15,9 @@ from typing import Any
 
 import anyio
 
+from sculptor.errors import EvalError
 from sculptor.evals.runs.plan import Endpoint, Job, Plan
 from sculptor.evals.runs.runner import Executor, Finished, Keep, LocalExecutor, run_jobs
-from sculptor.evals.types import EvalError
 
 _SHARD = 16
 

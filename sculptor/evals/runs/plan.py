@@ -12,9 +12,10 @@ from pathlib import Path
 
 import orjson
 
+from sculptor.errors import EvalError
 from sculptor.evals.arms import Mode, find_arms
 from sculptor.evals.registry import find_task
-from sculptor.evals.types import EvalError, Task, check_scorer
+from sculptor.evals.types import Task, check_scorer
 
 PLAN_FILE = "plan.json"
 _MAY_CHANGE = ("note", "limit")

@@ -13,7 +13,7 @@ from typing import Any, Self
 
 import orjson
 
-from sculptor.evals.types import EvalError
+from sculptor.errors import EvalError
 
 RECORDS_FILE = "samples.jsonl"
 

@@ -11,11 +11,12 @@ from typing import Any
 
 import orjson
 
+from sculptor.errors import EvalError
 from sculptor.evals.arms import Arm, Mode, Situation
 from sculptor.evals.runs.client import Answer, ChatClient
 from sculptor.evals.runs.plan import Plan
 from sculptor.evals.runs.records import Totals
-from sculptor.evals.types import EvalError, Message, Object, Sample, Task
+from sculptor.evals.types import Message, Object, Sample, Task
 
 _HIDDEN = frozenset({"folded", "summarized"})
 

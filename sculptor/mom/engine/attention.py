@@ -5,23 +5,21 @@ Attention does not care for the order of what it sees, so a step writes one plac
 nothing.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
 from sculptor.mom.engine.arrays import Array, Ints, softmax
-from sculptor.mom.engine.linear import Linear
+from sculptor.mom.engine.linear import Loader
 from sculptor.mom.engine.state import AttentionState
 
 
 class CpuAttention:
     """One attention layer's weights, laid out for numpy."""
 
-    def __init__(
-        self, tensors: Callable[[str], Array], *, heads: int, window: int, rope_base: float
-    ) -> None:
+    def __init__(self, load: Loader, *, heads: int, window: int, rope_base: float) -> None:
         self._heads, self._window, self._rope_base = heads, window, rope_base
-        self._qkv, self._out = Linear(tensors("qkv")), Linear(tensors("out"))
+        self._qkv, self._out = load.linear("qkv"), load.linear("out")
 
     def read(self, x: Array, state: AttentionState, *, seen: int) -> Array:
         """Attend over ``x [T, d]``, the tokens after the ``seen`` ones: return ``y [T, d]``."""

@@ -8,25 +8,50 @@ The same equations as `sculptor.mom.ops.chunk` (arXiv 2412.06464)::
     S1 = exp(G_C) S0 + (exp(G_C - G) K)^T Y
 
 The unit triangular system is inverted by joining the inverses of its diagonal blocks, 1 to 2 to 4
-and so on, which is as stable as substitution and made of matrix products. All chunks of all
-memories are prepared at once; only the pass over the states is serial.
+and so on, which is as stable as substitution and made of matrix products. A memory's rows fill
+whole chunks: `plan_rows` pads them, and a padding row, whose ``g`` and ``beta`` are zero, leaves
+no trace. So chunks are views of the rows, and nothing is moved.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sculptor.mom.engine.arrays import Array, Ints
 
 CHUNK = 32
 """Rows of a chunk, a power of two. Any length gives the same function; this one was fastest."""
 
+_LATER = np.triu(np.full((CHUNK, CHUNK), -np.inf, np.float32), 1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RowPlan:
+    """Where rows lie: memory after memory, each padded to whole chunks; ``R`` rows in all.
+
+    ``token [R]`` whose row it is (padding: the first token), ``real [R]`` one or zero for padding;
+    ``first`` and ``count`` of each memory's real rows.
+    """
+
+    token: Ints
+    real: Array
+    first: list[int]
+    count: list[int]
+
+    def block(self, memory: int) -> slice:
+        """Return all rows of a memory, padding included."""
+        begin = self.first[memory]
+        return slice(begin, begin + -(-self.count[memory] // CHUNK) * CHUNK)
+
+    def own(self, memory: int) -> slice:
+        """Return the real rows of a memory."""
+        return slice(self.first[memory], self.first[memory] + self.count[memory])
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RuleRows:
-    """What ``R`` rows, memory after memory, bring to the rule.
+    """What each row brings to the rule.
 
     ``q k [R, H, K]``, ``v [R, H, V]``, log-decay ``g [R, H]`` and write strength ``beta [R, H]``;
     ``q`` is scaled already.
@@ -40,103 +65,90 @@ class RuleRows:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Table:
-    """``rows [n, C]`` the row at each place, ``R`` where there is none; ``first count [G]``."""
-
-    rows: Ints
-    first: list[int]
-    count: list[int]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Prepared:
-    """``u [n, H, C, V]``; ``read [n, H, 2C, K]``, ``w`` over ``exp(G) q``; ``k_out [n, H, K, C]``;
+class _Chunks:
+    """``u [n, H, C, V]``; ``read [n, H, 2C, K]``, W over exp(G) Q; ``out [n, H, K, C]``;
     ``scores [n, H, C, C]``; ``keep [n, H, 1, 1]``."""
 
     u: Array
     read: Array
-    k_out: Array
+    out: Array
     scores: Array
     keep: Array
 
 
-def chunk_delta_rule(rows: RuleRows, *, counts: Sequence[int], states: Array) -> Array:
-    """Run the rule: change ``states [G, H, K, V]`` in place and return ``o [R, H, V]``.
-
-    ``counts [G]`` says how many of the rows belong to each memory. One without rows keeps its
-    state bit for bit.
-    """
-    table = _tabulate(counts)
-    prepared = _prepare(rows, table)
-    laid = _pass_states(prepared, table, states)
-    total = sum(counts)
-    heads, width = rows.v.shape[1:]
-    o = np.empty((total + 1, heads, width), rows.v.dtype)
-    o[table.rows] = laid.transpose(0, 2, 1, 3)
-    return o[:total]
-
-
-def _tabulate(counts: Sequence[int]) -> _Table:
-    total = sum(counts)
-    tables, begin = [], 0
-    first: list[int] = []
-    count: list[int] = []
-    for size in counts:
-        chunks = -(-size // CHUNK)
-        index = np.arange(chunks * CHUNK, dtype=np.int64)
-        tables.append(np.where(index < size, begin + index, total).reshape(chunks, CHUNK))
-        first.append(sum(count))
-        count.append(chunks)
-        begin += size
-    return _Table(rows=np.concatenate(tables), first=first, count=count)
-
-
-def _lay(x: Array, table: _Table) -> Array:
-    """Return ``x [R, H, ...]`` as chunks ``[n, H, C, ...]``, empty places zero."""
-    padded = np.concatenate([x, np.zeros((1, *x.shape[1:]), x.dtype)])
-    return np.ascontiguousarray(padded[table.rows].swapaxes(1, 2))
-
-
-def _prepare(rows: RuleRows, table: _Table) -> _Prepared:
-    q, k, v, g, beta = (_lay(x, table) for x in (rows.q, rows.k, rows.v, rows.g, rows.beta))
-    total = np.cumsum(g, axis=2)
-    strength, into = beta[..., None], np.exp(total)[..., None]
-    decay = np.tril(np.exp(np.minimum(total[..., None] - total[..., None, :], 0)))
-    k_turned = k.swapaxes(2, 3)
-    system = np.matmul(k, k_turned)
-    system *= decay
-    system *= strength
-    inverse = invert_unit_lower(system)
-    width = v.shape[-1]
-    solved = np.matmul(inverse, np.concatenate([strength * v, strength * into * k], axis=-1))
-    scores = np.matmul(q, k_turned)
-    scores *= decay
-    last = total[:, :, -1:]
-    return _Prepared(
-        u=solved[..., :width],
-        read=np.concatenate([solved[..., width:], into * q], axis=2),
-        k_out=(np.exp(last - total)[..., None] * k).swapaxes(2, 3),
-        scores=scores,
-        keep=np.exp(last)[..., None],
+def plan_rows(visits: Sequence[Ints], *, dtype: np.dtype[np.floating]) -> RowPlan:
+    """Lay out the rows of the tokens that come to each memory."""
+    tokens, real, first, begin = [], [], [], 0
+    for own in visits:
+        spare = -len(own) % CHUNK
+        tokens += [own, np.zeros(spare, np.int64)]
+        real += [np.ones(len(own), dtype), np.zeros(spare, dtype)]
+        first.append(begin)
+        begin += len(own) + spare
+    return RowPlan(
+        token=np.concatenate(tokens),
+        real=np.concatenate(real),
+        first=first,
+        count=[len(own) for own in visits],
     )
 
 
-def _pass_states(prepared: _Prepared, table: _Table, states: Array) -> Array:
-    """Carry the states through their chunks, in place; return ``o [n, H, C, V]``."""
-    o = np.empty(prepared.u.shape, prepared.u.dtype)
-    for step in range(max(table.count)):
-        live = [i for i, count in enumerate(table.count) if step < count]
-        slot = [table.first[i] + step for i in live]
-        state = states[live]
-        seen = np.matmul(prepared.read[slot], state)
-        y = prepared.u[slot] - seen[:, :, :CHUNK]
-        answers = np.matmul(prepared.scores[slot], y)
-        answers += seen[:, :, CHUNK:]
-        o[slot] = answers
-        state *= prepared.keep[slot]
-        state += np.matmul(prepared.k_out[slot], y)
-        states[live] = state
-    return o
+def chunk_delta_rule(rows: RuleRows, *, plan: RowPlan, states: Array) -> Array:
+    """Run the rule: change ``states [G, H, K, V]`` in place and return ``o [R, H, V]``.
+
+    A memory without rows keeps its state bit for bit; what padding rows return means nothing.
+    """
+    o = np.empty((len(rows.v) // CHUNK, CHUNK, *rows.v.shape[1:]), rows.v.dtype)
+    for memory, state in enumerate(states):
+        block = plan.block(memory)
+        if block.start < block.stop:
+            chunks = _prepare(rows, block)
+            _pass_state(chunks, state, o=o[block.start // CHUNK : block.stop // CHUNK])
+    return o.reshape(rows.v.shape)
+
+
+def _pass_state(chunks: _Chunks, state: Array, *, o: Array) -> None:
+    """Carry a memory ``state [H, K, V]`` through its chunks; fill ``o [n, C, H, V]``."""
+    for i, answers in enumerate(o.swapaxes(1, 2)):
+        seen = np.matmul(chunks.read[i], state)
+        y = np.subtract(chunks.u[i], seen[:, :CHUNK])
+        np.add(np.matmul(chunks.scores[i], y), seen[:, CHUNK:], out=answers)
+        state *= chunks.keep[i]
+        state += np.matmul(chunks.out[i], y)
+
+
+def _prepare(rows: RuleRows, block: slice) -> _Chunks:
+    q, k, v, g, beta = (
+        x[block].reshape(-1, CHUNK, *x.shape[1:]).swapaxes(1, 2)
+        for x in (rows.q, rows.k, rows.v, rows.g, rows.beta)
+    )
+    keys, values = k.shape[-1], v.shape[-1]
+    total = np.cumsum(g, axis=2)
+    into, last = np.exp(total)[..., None], total[:, :, -1:]
+    decay = total[..., None] - total[..., None, :]
+    decay += _LATER
+    np.exp(decay, out=decay)
+    right = np.empty((*beta.shape, values + keys), v.dtype)
+    np.multiply(v, beta[..., None], out=right[..., :values])
+    strong = k * beta[..., None]
+    np.multiply(strong, into, out=right[..., values:])
+    k_turned = k.swapaxes(2, 3)
+    system = np.matmul(strong, k_turned)
+    system *= decay
+    solved = np.matmul(invert_unit_lower(system), right)
+    scores = np.matmul(q, k_turned)
+    scores *= decay
+    read = np.empty((*beta.shape[:2], 2 * CHUNK, keys), k.dtype)
+    read[:, :, :CHUNK] = solved[..., values:]
+    np.multiply(q, into, out=read[:, :, CHUNK:])
+    out = np.exp(last - total)[..., None] * k
+    return _Chunks(
+        u=solved[..., :values],
+        read=read,
+        out=out.swapaxes(2, 3),
+        scores=scores,
+        keep=np.exp(last)[..., None],
+    )
 
 
 def invert_unit_lower(lower: Array) -> Array:
@@ -160,7 +172,7 @@ def invert_unit_lower(lower: Array) -> Array:
     return inverse
 
 
-def _diagonal_blocks(x: NDArray[np.floating], *, width: int) -> Array:
+def _diagonal_blocks(x: Array, *, width: int) -> Array:
     """Return a view ``[..., C / width, width, width]`` of the diagonal blocks."""
     size = x.shape[-1]
     split = x.reshape(*x.shape[:-2], size // width, width, size // width, width)

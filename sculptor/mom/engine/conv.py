@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from sculptor.mom.engine.arrays import Array, Ints
+from sculptor.mom.engine.chunks import RowPlan
 
 
 def convolve(x: Array, *, taps: Array, tail: Array) -> Array:
@@ -21,12 +22,10 @@ def convolve(x: Array, *, taps: Array, tail: Array) -> Array:
     return out
 
 
-def convolve_by_memory(rows: Array, *, taps: Array, tails: Array, counts: Sequence[int]) -> Array:
-    """Return ``rows [R, C]``, ``counts [G]`` of them for each of ``tails [G, W - 1, C]``."""
-    groups = np.split(rows, np.cumsum(counts)[:-1])
-    return np.concatenate(
-        [convolve(group, taps=taps, tail=tails[m]) for m, group in enumerate(groups)]
-    )
+def convolve_by_memory(rows: Array, *, taps: Array, tails: Array, plan: RowPlan) -> None:
+    """Convolve ``rows [R, C]`` in place, each memory's own behind ``tails [G, W - 1, C]``."""
+    for m, tail in enumerate(tails):
+        rows[plan.own(m)] = convolve(rows[plan.own(m)], taps=taps, tail=tail)
 
 
 def push_rows(tails: Sequence[Array], rows: Array, *, taps: Array) -> Array:

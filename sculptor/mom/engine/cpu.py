@@ -14,10 +14,12 @@ from numpy.typing import NDArray
 
 from sculptor.mom.engine.arrays import Array, rms_norm, silu
 from sculptor.mom.engine.attention import CpuAttention
-from sculptor.mom.engine.linear import Linear
+from sculptor.mom.engine.blas import one_thread
+from sculptor.mom.engine.linear import Loader
 from sculptor.mom.engine.mixer import CpuMixer
 from sculptor.mom.engine.state import AttentionState, CpuState, MixerState, empty_state
 from sculptor.mom.engine.weights import Weights
+from sculptor.mom.models.config import MomConfig
 
 PIECE = 256
 """Tokens of a prompt read at once."""
@@ -31,14 +33,15 @@ class CpuModel:
     def __init__(self, weights: Weights, *, dtype: type[np.floating] = np.float32) -> None:
         kind = np.dtype(dtype)
         self.config, self._dtype = weights.config, kind
-
-        def load(name: str) -> Array:
-            return weights.tensor(name, dtype=kind)
-
-        self._embedding = Linear(load("model.embedding"))
-        self._head = self._embedding if self.config.tie_embeddings else Linear(load("head"))
-        self._norm = load("model.norm.weight")
-        self._blocks = [_Block(weights, i, kind) for i in range(self.config.layers)]
+        load = Loader(weights, dtype=kind)
+        self._embedding = load.linear("model.embedding")
+        self._head = self._embedding if self.config.tie_embeddings else load.linear("head")
+        self._norm = load.tensor("model.norm.weight")
+        blocks = load.under("model.blocks")
+        self._blocks = [
+            _Block(self.config, blocks.under(str(i)), attends=i in self.config.attention_layers)
+            for i in range(self.config.layers)
+        ]
 
     @property
     def vocab_size(self) -> int:
@@ -52,7 +55,7 @@ class CpuModel:
     def prefill(self, tokens: Sequence[int], state: CpuState) -> Array:
         """Read ``tokens``, one at least: change ``state``, return the next logits ``[vocab]``."""
         ids = self._checked(tokens)
-        with np.errstate(over="ignore", under="ignore"):
+        with one_thread(), np.errstate(over="ignore", under="ignore"):
             pieces = (ids[begin : begin + PIECE] for begin in range(0, len(ids), PIECE))
             *_, last = (self._read(piece, state) for piece in pieces)
             logits: Array = self._logits(last)[0]
@@ -65,9 +68,9 @@ class CpuModel:
                 f"A step got {len(tokens)} tokens for {len(states)} states; "
                 "give one token for each state, and each state once (copy() makes another)."
             )
-        x = self._embedding.matrix[self._checked(tokens)]
+        x = self._embedding.pick(self._checked(tokens))
         seen = np.array([state.tokens for state in states])
-        with np.errstate(over="ignore", under="ignore"):
+        with one_thread(), np.errstate(over="ignore", under="ignore"):
             for i, block in enumerate(self._blocks):
                 x = block.step(x, [state.layers[i] for state in states], seen=seen)
             logits = self._logits(x)
@@ -77,7 +80,7 @@ class CpuModel:
 
     def _read(self, ids: NDArray[np.int64], state: CpuState) -> Array:
         """Read one piece and return the last token's hidden row ``[1, d]``."""
-        x: Array = self._embedding.matrix[ids]
+        x = self._embedding.pick(ids)
         for block, layer in zip(self._blocks, state.layers, strict=True):
             x = block.read(x, layer, seen=state.tokens)
         state.tokens += len(ids)
@@ -101,25 +104,19 @@ class CpuModel:
 class _Block:
     """Norm, mixer or attention, residual; norm, SwiGLU, residual."""
 
-    def __init__(self, weights: Weights, index: int, dtype: np.dtype[np.floating]) -> None:
-        c = weights.config
-
-        def load(name: str) -> Array:
-            return weights.tensor(f"model.blocks.{index}.{name}", dtype=dtype)
-
-        def load_mixer(name: str) -> Array:
-            return load(f"mixer.{name}")
-
+    def __init__(self, config: MomConfig, load: Loader, *, attends: bool) -> None:
+        c, own = config, load.under("mixer")
         self._eps = c.norm_eps
-        self._mixer_norm, self._mlp_norm = load("mixer_norm.weight"), load("mlp_norm.weight")
+        self._mixer_norm = load.tensor("mixer_norm.weight")
+        self._mlp_norm = load.tensor("mlp_norm.weight")
         self._mixer: CpuMixer | CpuAttention
-        if index in c.attention_layers:
+        if attends:
             self._mixer = CpuAttention(
-                load_mixer, heads=c.attention_heads, window=c.window, rope_base=c.rope_base
+                own, heads=c.attention_heads, window=c.window, rope_base=c.rope_base
             )
         else:
-            self._mixer = CpuMixer(c.mixer, load_mixer)
-        self._up, self._down = Linear(load("mlp.up")), Linear(load("mlp.down"))
+            self._mixer = CpuMixer(c.mixer, own)
+        self._up, self._down = load.linear("mlp.up"), load.linear("mlp.down")
 
     def read(self, x: Array, state: MixerState | AttentionState, *, seen: int) -> Array:
         normed = rms_norm(x, weight=self._mixer_norm, eps=self._eps)

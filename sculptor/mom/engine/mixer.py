@@ -5,22 +5,19 @@ for several conversations at once. Both change the states where they lie. A memo
 did not pick is neither read nor written in a step.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from sculptor.mom.engine.arrays import Array, Ints, rms_norm, sigmoid, silu, softmax, softplus
 from sculptor.mom.engine.arrays import unit_length as unit
-from sculptor.mom.engine.chunks import RuleRows, chunk_delta_rule
+from sculptor.mom.engine.chunks import RowPlan, RuleRows, chunk_delta_rule, plan_rows
 from sculptor.mom.engine.conv import convolve, convolve_by_memory, push_picked, push_rows
-from sculptor.mom.engine.linear import Linear
+from sculptor.mom.engine.linear import Loader
 from sculptor.mom.engine.state import MixerState
 from sculptor.mom.layers.config import MixerConfig
 from sculptor.mom.ops.rules import UpdateRule
-
-Tensors = Callable[[str], Array]
-"""From a tensor's name inside the layer to the tensor."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,65 +33,52 @@ class _Choice:
 class CpuMixer:
     """One mixer's weights, laid out for numpy."""
 
-    def __init__(self, config: MixerConfig, tensors: Tensors) -> None:
+    def __init__(self, config: MixerConfig, load: Loader) -> None:
         if config.rule is not UpdateRule.GATED_DELTA:
             raise ValueError(
                 f"The engine runs the rule gated_delta; this model was trained with {config.rule}. "
                 "Run it with torch (sculptor.mom.Engine)."
             )
         self._config = config
-        self._front = Linear(np.concatenate([tensors("query"), tensors("gate"), tensors("router")]))
-        self._memories = [Linear(group.T) for group in tensors("memory")]
-        self._out = Linear(tensors("out"))
-        self._norm = tensors("norm")
+        self._front = load.linear("query", "gate")
+        self._router = load.linear("router")
+        self._memories = load.linears("memory")
+        self._out = load.linear("out")
+        self._norm = load.tensor("norm")
         count = 1 if config.conv == "before" else 3
-        self._taps = [np.ascontiguousarray(tensors(f"convs.{i}").T) for i in range(count)]
-        self._rate = -np.exp(tensors("a_log"))
-        self._dt_bias = tensors("dt_bias")
+        self._taps = [np.ascontiguousarray(load.tensor(f"convs.{i}").T) for i in range(count)]
+        self._rate = -np.exp(load.tensor("a_log"))
+        self._dt_bias = load.tensor("dt_bias")
 
     def read(self, x: Array, state: MixerState) -> Array:
         """Mix ``x [T, d]``, the next tokens of one conversation: return ``y [T, d]``."""
         c = self._config
         if c.conv == "before":
             x = convolve(x, taps=self._taps[0], tail=state.tails[0])
-        q, z, logits = self._split_front(self._front.rows(x))
-        choice = self._choose(logits)
+        q, z = self._split_front(self._front.rows(x))
+        choice = self._choose(self._router.each(x))
         visits = self._visits(choice)
-        token = np.concatenate(visits)
-        counts = [len(tokens) for tokens in visits]
-        rows = np.concatenate(
-            [memory.rows(x[tokens]) for memory, tokens in zip(self._memories, visits, strict=True)]
-        )
-        k, v, beta, gate = self._split_rows(rows)
+        plan = plan_rows(visits, dtype=x.dtype)
+        k, v, beta, gate = self._split_rows(self._project_rows(x[plan.token], plan))
         if c.conv == "before":
-            q = self._normed(q)[token]
+            q = self._normed(q)[plan.token]
         else:
-            raw = (q[token], k, v)
-            q, k, v = (
-                convolve_by_memory(r, taps=taps, tails=tails, counts=counts)
-                for r, taps, tails in zip(raw, self._taps, state.tails, strict=True)
-            )
+            q = q[plan.token]
+            for rows, taps, tails in zip((q, k, v), self._taps, state.tails, strict=True):
+                convolve_by_memory(rows, taps=taps, tails=tails, plan=plan)
             q = self._normed(q)
-        beta, g = self._strength(beta), self._log_decay(gate)
-        if c.read == "dense":
-            memory = np.repeat(np.arange(c.groups), counts)
-            writes = choice.written[token, memory][:, None]
-            beta, g = beta * writes, g * writes
+        counts = self._written_rows(choice, plan)[:, None]
         rule = RuleRows(
             q=q * q.dtype.type(c.key_dim**-0.5),
             k=self._normed(k),
             v=silu(v).reshape(-1, c.heads, c.value_dim),
-            g=g,
-            beta=beta,
+            g=self._log_decay(gate) * counts,
+            beta=self._strength(beta) * counts,
         )
-        o = chunk_delta_rule(rule, counts=counts, states=state.memories)
+        o = chunk_delta_rule(rule, plan=plan, states=state.memories)
         mixed = np.zeros((x.shape[0], c.heads, c.value_dim), x.dtype)
-        begin = 0
         for m, tokens in enumerate(visits):
-            part = o[begin : begin + len(tokens)]
-            part *= choice.weights[tokens, m][:, None, None]
-            mixed[tokens] += part
-            begin += len(tokens)
+            mixed[tokens] += o[plan.own(m)] * choice.weights[tokens, m][:, None, None]
         return self._out.rows(self._gated(mixed, z))
 
     def step(self, x: Array, states: Sequence[MixerState]) -> Array:
@@ -102,8 +86,8 @@ class CpuMixer:
         c = self._config
         if c.conv == "before":
             x = push_rows([s.tails[0] for s in states], x, taps=self._taps[0])
-        q, z, logits = self._split_front(self._front.each(x))
-        choice = self._choose(logits)
+        q, z = self._split_front(self._front.each(x))
+        choice = self._choose(self._router.each(x))
         memory = self._slots(choice)
         k, v, beta, gate = self._split_rows(self._project(x, memory))
         q = q[:, None]
@@ -153,26 +137,25 @@ class CpuMixer:
         error = v - seen[..., 0, :]
         error *= beta[..., None]
         match = np.einsum("...k,...k->...", pair[..., 0, :], pair[..., 1, :])[..., None]
-        spare = np.empty_like(places[0][0][0])
+        # BLAS takes an outer product only from two terms on; the second one here is q times zero.
+        left, right = pair.swapaxes(-1, -2), np.zeros_like(seen)
+        right[..., 0, :] = error
+        added = np.empty_like(places[0][0][0])
         for b, row in enumerate(places):
             for s, (memory, writes) in enumerate(row):
                 if writes:
                     memory *= decay[b, s][:, None, None]
-                    np.multiply(pair[b, s, :, 0, :, None], error[b, s, :, None], out=spare)
-                    memory += spare
+                    np.matmul(left[b, s], right[b, s], out=added)
+                    memory += added
                 else:
                     match[b, s] = 0
                     seen[b, s] /= decay[b, s][:, None, None]
         o: Array = seen[..., 1, :] + match * error
         return o
 
-    def _split_front(self, front: Array) -> tuple[Array, Array, Array]:
-        c = self._config
-        return (
-            front[..., : c.key_width],
-            front[..., c.key_width : c.key_width + c.value_width],
-            front[..., c.key_width + c.value_width :],
-        )
+    def _split_front(self, front: Array) -> tuple[Array, Array]:
+        width = self._config.key_width
+        return front[..., :width], front[..., width:]
 
     def _split_rows(self, rows: Array) -> tuple[Array, Array, Array, Array]:
         c = self._config
@@ -215,6 +198,23 @@ class CpuMixer:
             return np.broadcast_to(np.arange(c.groups), (batch, c.groups))
         shared = np.full((batch, int(c.shared)), c.memories)
         return np.concatenate([choice.picked, shared], axis=1)
+
+    def _project_rows(self, x: Array, plan: RowPlan) -> Array:
+        """Apply to each row of ``x [R, d]`` the matrix of its memory."""
+        rows = np.empty((len(x), self._memories[0].width), x.dtype)
+        for m, matrix in enumerate(self._memories):
+            block = plan.block(m)
+            matrix.rows(x[block], out=rows[block])
+        return rows
+
+    def _written_rows(self, choice: _Choice, plan: RowPlan) -> Array:
+        """Return one for each row that is written, zero for what only reads and for padding."""
+        if self._config.read == "routed":
+            return plan.real
+        written = plan.real.copy()
+        for m in range(self._config.groups):
+            written[plan.own(m)] = choice.written[:, m]
+        return written
 
     def _project(self, x: Array, memory: Ints) -> Array:
         rows = np.empty((*memory.shape, self._memories[0].width), x.dtype)

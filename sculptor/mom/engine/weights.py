@@ -54,16 +54,21 @@ class Weights:
 
     def tensor(self, name: str, *, dtype: np.dtype[np.floating] | None = None) -> Array:
         """Return one tensor, dequantised, in fp32 unless told otherwise."""
-        wanted = dtype or np.dtype(np.float32)
+        stored, scale = self.parts(name)
+        array: Array = stored.astype(np.float32)
+        if scale is not None:
+            array *= scale
+        return array.astype(dtype or np.dtype(np.float32), copy=False)
+
+    def parts(self, name: str) -> tuple[NDArray[np.generic], Array | None]:
+        """Return one tensor as stored, and what it must be multiplied with, if anything."""
         if name not in self.stored:
             raise WeightsError(
                 f"The weights hold no tensor {name!r}; export them again from the checkpoint "
                 "that belongs to this configuration."
             )
-        array: Array = self.stored[name].astype(np.float32)
-        if name + SCALE in self.stored:
-            array *= self.stored[name + SCALE].astype(np.float32)
-        return array.astype(wanted, copy=False)
+        scale = self.stored.get(name + SCALE)
+        return self.stored[name], None if scale is None else scale.astype(np.float32)
 
 
 def pack_weights(config: MomConfig, tensors: Mapping[str, Array], *, dtype: Dtype) -> Weights:

@@ -155,10 +155,12 @@ def run_lanes(
     *,
     seconds: float = float("inf"),
     clock: Callable[[], float] = time.monotonic,
+    watch: Callable[[], None] | None = None,
 ) -> bool:
     """Advance all lanes by turns until each is done; return False if ``seconds`` ran out first.
 
-    Lanes of one task, seed and batch size see the same batches, drawn once.
+    Lanes of one task, seed and batch size see the same batches, drawn once. ``watch`` is called
+    after every round, a step of each lane.
     """
     until, rounds = clock() + seconds, 0
     streams = {key: (group, _batches(group)) for key, group in _by_stream(lanes).items()}
@@ -173,6 +175,8 @@ def run_lanes(
                 if not lane.done:
                     lane.advance(batch)
         rounds += 1
+        if watch:
+            watch()
         if rounds % 20 == 0 and lanes[0].device.type == "cuda":
             torch.cuda.synchronize()
         if clock() > until:

@@ -2,7 +2,13 @@ import numpy as np
 import pytest
 import torch
 
-from sculptor.mom.engine.chunks import CHUNK, RuleRows, chunk_delta_rule, invert_unit_lower
+from sculptor.mom.engine.chunks import (
+    CHUNK,
+    RuleRows,
+    chunk_delta_rule,
+    invert_unit_lower,
+    plan_rows,
+)
 from sculptor.mom.ops.naive import naive_delta_rule
 from tests.mom.helpers import offsets
 
@@ -27,7 +33,12 @@ def test_chunks_equal_one_token_at_a_time() -> None:
         erase=True,
     )
     after = states.copy()
-    o = chunk_delta_rule(RuleRows(q=q, k=k, v=v, g=g, beta=beta), counts=LENGTHS, states=after)
+    visits = np.split(np.arange(rows), np.cumsum(LENGTHS)[:-1])
+    plan = plan_rows(visits, dtype=np.dtype(np.float64))
+    brought = {n: x[plan.token] for n, x in {"q": q, "k": k, "v": v}.items()}
+    closed = {n: x[plan.token] * plan.real[:, None] for n, x in {"g": g, "beta": beta}.items()}
+    o = chunk_delta_rule(RuleRows(**brought, **closed), plan=plan, states=after)
+    o = np.concatenate([o[plan.own(m)] for m in range(len(LENGTHS))])
     assert np.abs(o - wanted.numpy()).max() < 1e-12
     assert np.abs(after - finals.numpy()).max() < 1e-12
     assert np.array_equal(after[1], states[1])

@@ -53,7 +53,7 @@ def test_a_batch_follows_from_its_numbers_alone_and_streams_differ() -> None:
 @pytest.mark.parametrize(
     ("values", "says"),
     [
-        ({"kind": "chess"}, "known: mqar, overwrite"),
+        ({"kind": "chess"}, "known: language, mqar, overwrite"),
         ({"kind": "mqar", "pairs": 3}, "takes exactly length, pairs, vocab_size"),
         ({"kind": "mqar", "pairs": 4, "length": 11, "vocab_size": 99}, "at least 12"),
         ({"kind": "mqar", "pairs": 4, "length": 12, "vocab_size": 7}, "at least 9"),

@@ -28,7 +28,18 @@ class _Relation:
     naming: str = "name"
 
 
-_TERMS = ("father", "mother", "grandfather", "grandmother", "father", "mother", "parent")
+_TERMS = (
+    "father",
+    "mother",
+    "dad",
+    "mom",
+    "grandfather",
+    "grandmother",
+    "maternal grandmother",
+    "paternal grandfather",
+    "parent",
+    "great-grandmother",
+)
 _KIN = _Relation(
     links=(
         "{l} was brought up by {u}, the {r} of {l}.",
@@ -47,6 +58,20 @@ _KIN = _Relation(
         "{l}, of whom {u} is the {r}, keeps bees.",
         "Nobody but {u} could be {l}'s {r}.",
         "Among the guests was {l}'s {r} {u}.",
+        "{l}'s {r} goes by the name {u}.",
+        "{l}'s {r}, {u}, never left the valley.",
+        "{u} became {l}'s {r} in a dry year.",
+        "{u} has always been {l}'s {r}.",
+        "Being {l}'s {r}, {u} keeps a spare key, and {l} knows where.",
+        "{u} is called {r} by {l} and by no one else.",
+        "To {l}, {u} was a {r} and a teacher at once.",
+        "With {l}, {u} went fishing as any {r} would; {l} liked to row.",
+        "No one cared for {l} like {u}, {l}'s {r}.",
+        "{u} taught {l} to read, as {l}'s {r}; {u} still writes to {l}.",
+        "The house of {u} will go to {l}, for {u} is the {r} of {l}.",
+        "{u}, {r} of {l}, signed for the parcel.",
+        "{l} looks up to {u}, the {r}, in all things.",
+        "When {l} was ill, {u} came, a good {r} and a better cook; {l} got well.",
     ),
     up=(
         "Going back from {p} through parents and grandparents, who comes first of all?",

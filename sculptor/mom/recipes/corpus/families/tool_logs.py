@@ -6,7 +6,7 @@ last match.
 """
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import orjson
@@ -19,6 +19,14 @@ from sculptor.mom.recipes.corpus.wording import draw_wording
 from sculptor.mom.recipes.corpus.words import code, distinct, made_up, number, pick
 
 CONTEXT_CHARS = 50
+
+OPTIONS: Mapping[str, Any] = {
+    "mode": "regex",
+    "role": "tool",
+    "context_size": CONTEXT_CHARS,
+    "latest_per_query": True,
+}
+"""How the last result that shows a field is searched for."""
 
 _CALL_CHARS = 240
 """About what a call and its result take besides the result's text."""
@@ -77,13 +85,7 @@ def draw(rng: random.Random, *, chars: int) -> Scene:
 def _scene(said: Sequence[Wire], asks: Sequence[Ask], *, tools: tuple[Wire, ...]) -> Scene:
     size = sum(len(orjson.dumps(message)) for message in said)
     direct = say("\n".join(ask.line for ask in asks))
-    options = {
-        "mode": "regex",
-        "role": "tool",
-        "context_size": CONTEXT_CHARS,
-        "latest_per_query": True,
-    }
-    script = look_up(asks, chars=size, options=options) if needs_tools(size) else direct
+    script = look_up(asks, chars=size, options=OPTIONS) if needs_tools(size) else direct
     turn = Turn(said=tuple(said), direct=direct, tools=script)
     return Scene(family="tool_logs", turns=(turn,), tools=tools)
 

@@ -25,7 +25,9 @@ from sculptor.mom.recipes.corpus.words import NAMING, SAYING, Draw, distinct, ma
 MOST_ITEMS = 48
 CONTEXT_CHARS = 60
 
-_OPTIONS: Mapping[str, Any] = {"context_size": CONTEXT_CHARS, "latest_per_query": True}
+OPTIONS: Mapping[str, Any] = {"context_size": CONTEXT_CHARS, "latest_per_query": True}
+"""How a last value is searched for."""
+
 _MORE_SHARE = 0.6
 
 _OPENINGS = (
@@ -183,7 +185,7 @@ def _with_more(rng: random.Random, scene: Scene, drawn: _Stream) -> Scene:
         if not _finds([*said, question], ask, drawn, item):
             continue
         direct = say(ask.line)
-        tools = look_up([ask], chars=0, options=_OPTIONS) if needs_tools(chars) else direct
+        tools = look_up([ask], chars=0, options=OPTIONS) if needs_tools(chars) else direct
         turns.append(Turn(said=(user(question),), direct=direct, tools=tools))
     return replace(scene, turns=tuple(turns))
 
@@ -199,7 +201,7 @@ def _scene(
     direct = "\n".join(ask.line for ask in asks)
     if not needs_tools(chars, items=len(asks)):
         return one_answer(family, said, direct=direct)
-    tools = look_up(asks, chars=chars, options=_OPTIONS)
+    tools = look_up(asks, chars=chars, options=OPTIONS)
     return one_answer(family, said, direct=direct, tools=tools)
 
 
@@ -242,7 +244,7 @@ def _absent(rng: random.Random, drawn: _Stream) -> Scene | None:
     answer = rng.choice(_ABSENT).format(item=item)
     if not needs_tools(chars):
         return one_answer("absent", said, direct=answer)
-    tools = search_then_say([query], answer, chars=chars, **_OPTIONS)
+    tools = search_then_say([query], answer, chars=chars, **OPTIONS)
     return one_answer("absent", said, direct=answer, tools=tools)
 
 
