@@ -37,16 +37,21 @@ def litellm(upstream: str, folder: Path) -> Iterator[Process]:
         *("--host", "127.0.0.1", "--port", str(port), "--telemetry", "False"),
     ]
     log = folder / "litellm.log"
-    local = {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_LOG": "ERROR"}
+    local = {
+        "LITELLM_LOCAL_MODEL_COST_MAP": "True",
+        "LITELLM_LOG": "ERROR",
+        # Without a key it refuses to start; checking one would only add to its cost.
+        "LITELLM_DANGEROUSLY_PERMIT_WEAK_OR_UNSET_MASTER_KEY": "true",
+    }
     url = f"http://127.0.0.1:{port}"
     with started(command, log=log, environment=local, url=url) as process:
-        _wait(port, log)
+        _wait(process, port, log)
         yield process
 
 
-def _wait(port: int, log: Path) -> None:
+def _wait(process: Process, port: int, log: Path) -> None:
     until = time.monotonic() + _START_S
-    while time.monotonic() < until:
+    while process.is_running and time.monotonic() < until:
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
             return
         time.sleep(0.5)

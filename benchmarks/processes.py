@@ -21,6 +21,11 @@ class Process:
     def __init__(self, child: "subprocess.Popen[bytes]", url: str) -> None:
         self._child, self.url = child, url
 
+    @property
+    def is_running(self) -> bool:
+        """Whether it has not ended by itself."""
+        return self._child.poll() is None
+
     def cpu_s(self) -> float:
         """Return the CPU seconds used until now, over all threads that still live."""
         tasks = Path(f"/proc/{self._child.pid}/task").iterdir()

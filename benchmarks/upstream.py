@@ -99,7 +99,7 @@ class Upstream(asyncio.Protocol):
             self._answer(body)
 
     def _answer(self, body: bytes) -> None:
-        if FOLD_REQUEST.encode() in body and b'"role":"tool"' not in body:
+        if _is_asked_to_fold(body):
             self._transport.write(self.fold)
         elif b'"stream":true' in body:
             self._transport.write(self.head)
@@ -111,6 +111,11 @@ class Upstream(asyncio.Protocol):
         if index < len(self.frames) and not self._transport.is_closing():
             self._transport.write(self.frames[index])
             asyncio.get_running_loop().call_later(_PAUSE_S, self._send, index + 1)
+
+
+def _is_asked_to_fold(body: bytes) -> bool:
+    """Whether the newest message asks for it; one that asked before was folded then."""
+    return FOLD_REQUEST.encode() in body[body.rfind(b'{"role":') :]
 
 
 async def _serve() -> None:

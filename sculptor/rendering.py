@@ -71,7 +71,7 @@ def render_message(
         if inside:
             runs = list(stretches_of(part, inside, counter, inline=inline))
         else:
-            runs = _whole(part, counter, message.key + index.to_bytes(4, "big"))
+            runs = _whole(part, counter, _count_key(message, index))
         stretches += [(run.name, run.tokens) for run in runs]
         if altered and inside:
             text = "".join(_escaped(runs) if escape else (run.text for run in runs))
@@ -80,6 +80,15 @@ def render_message(
         wire=_edited(message.wire, edits),
         tokens=tokens + sum(count for _, count in stretches),
         stretches=tuple(stretches),
+    )
+
+
+def is_counted(message: Message, counter: TokenCounter) -> bool:
+    """Whether the tokens of a message's texts are known, so that rendering it whole is fast."""
+    return all(
+        not part.text or counter.is_known(_count_key(message, index))
+        for index, part in enumerate(message.parts)
+        if part.text_path is not None
     )
 
 
@@ -129,6 +138,10 @@ def stretches_of(
         at = leaf.end
     if at < len(part.text):
         yield _plain(part.text[at:], counter)
+
+
+def _count_key(message: Message, index: int) -> bytes:
+    return message.key + index.to_bytes(4, "big")
 
 
 def _whole(part: Part, counter: TokenCounter, key: bytes) -> list[Stretch]:

@@ -26,6 +26,7 @@ _SPACE = re.compile(rb"[\s,:]*+")
 
 _OPEN, _CLOSE = frozenset(b"{["), frozenset(b"}]")
 _QUOTE, _BACKSLASH = b'"\\'
+_ARRAY = ord("[")
 
 
 def value_end(raw: bytes, start: int) -> int:
@@ -68,6 +69,28 @@ def members(raw: bytes, start: int) -> Iterator[tuple[str, Span]]:
         end = value_end(raw, at)
         yield key, Span(at, end)
         at = _skip(raw, end)
+
+
+def members_and_elements(raw: bytes, start: int, name: str) -> tuple[dict[str, Span], list[Span]]:
+    """Return the spans of an object's values by key, and those inside the array under ``name``.
+
+    The array is long and is read once for both.
+    """
+    places: dict[str, Span] = {}
+    inside: list[Span] = []
+    at = _skip(raw, start + 1)
+    while raw[at] not in _CLOSE:
+        key_end = _match_end(_STRING, raw, at)
+        key: str = orjson.loads(raw[at:key_end])
+        at = _skip(raw, key_end)
+        if key == name and raw[at] == _ARRAY:
+            inside = list(elements(raw, at))
+            end = _skip(raw, inside[-1].end if inside else at + 1) + 1
+        else:
+            end = value_end(raw, at)
+        places[key] = Span(at, end)
+        at = _skip(raw, end)
+    return places, inside
 
 
 def locate(raw: bytes, path: Sequence[str | int], start: int = 0) -> Span:

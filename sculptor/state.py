@@ -102,7 +102,10 @@ class State:
 
     def leaves_of(self, place: Place) -> tuple[Fragment, ...]:
         """Return the fragments of one message that are not split, in reading order."""
-        found = (self.fragment(leaf) for leaf in self.leaves.get(place, ()))
+        names = self.leaves.get(place)
+        if names is None:
+            return ()
+        found = (self.fragment(leaf) for leaf in names)
         return tuple(fragment for fragment in found if fragment is not None)
 
     def pin_of(self, place: Place) -> Author | None:

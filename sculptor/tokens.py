@@ -150,6 +150,9 @@ class _CountCache:
         except KeyError:
             return None
 
+    def __contains__(self, key: tuple[str, bytes]) -> bool:
+        return key in self._counts
+
     def put(self, key: tuple[str, bytes], tokens: int) -> None:
         with self._lock:
             self._counts[key] = tokens
@@ -209,6 +212,10 @@ class TokenCounter:
             known = sum(len(encode(stretch)) for stretch in _stretches(text))
             self._cache.put(slot, known)
         return known
+
+    def is_known(self, key: bytes) -> bool:
+        """Whether the text with this ``key`` was counted, and not so long ago that it is lost."""
+        return (self.encoding, key) in self._cache
 
     def scaled(self, raw_tokens: int) -> int:
         """Return tokens of the encoding as tokens of the upstream, rounded up."""

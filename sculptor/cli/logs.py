@@ -23,7 +23,6 @@ def configure_logs(level: str, *, for_good: bool = False) -> None:
     """
     is_terminal = sys.stderr.isatty()
     shared: list[structlog.typing.Processor] = [
-        structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(
             fmt="%H:%M:%S" if is_terminal else "iso", utc=not is_terminal
@@ -43,7 +42,7 @@ def configure_logs(level: str, *, for_good: bool = False) -> None:
     structlog.configure(
         processors=[*shared, *shown],
         wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
         cache_logger_on_first_use=for_good,
     )
     formatter = structlog.stdlib.ProcessorFormatter(

@@ -8,6 +8,7 @@ from sculptor.loop.drive import (
     deltas_of,
     drive,
     drive_blocking,
+    relay,
 )
 from sculptor.loop.overflow import fold_to_fit
 from sculptor.loop.report import told_context, told_usage
@@ -42,6 +43,7 @@ __all__ = [
     "model_request",
     "pass_through",
     "read_request",
+    "relay",
     "run_turn",
     "told_context",
     "told_usage",

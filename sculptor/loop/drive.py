@@ -19,7 +19,7 @@ from sculptor.chat.events import CallKind
 from sculptor.context import Step
 from sculptor.errors import SculptorError, UpstreamBroken
 from sculptor.loop.requests import ModelRequest
-from sculptor.loop.turn import Call, Effect, Emit, Next, Save, Turn
+from sculptor.loop.turn import Call, Effect, Emit, Next, Save, Turn, turn_of
 from sculptor.store.protocol import RankedHit
 from sculptor.summaries import Summarizer, SummaryJob, parse_summaries, prompt_hash
 from sculptor.terms import Embedder
@@ -114,6 +114,16 @@ async def drive(
                     answer = local_answer(effect, surroundings)
     finally:
         turn.close()
+        await _close(events)
+
+
+async def relay(model: Model, request: ModelRequest) -> AsyncGenerator[Delta | Turn, None]:
+    """Make one call of the model and yield its answer as it is, the ``Turn`` last."""
+    events = model.stream(request)
+    try:
+        async for event in events:
+            yield turn_of(event) if isinstance(event, Completed) else event
+    finally:
         await _close(events)
 
 

@@ -15,7 +15,7 @@ import orjson
 from sculptor.errors import InvalidMessage
 from sculptor.loop.pairing import check_shape, pair_up
 from sculptor.messages import Message, parse_message
-from sculptor.spans import Span, elements, members, splice, with_member
+from sculptor.spans import Span, elements, members_and_elements, splice, with_member
 
 StandDown = Literal["n", "tool_choice", "tool_name"]
 """Why our tools cannot be offered in a request."""
@@ -135,8 +135,7 @@ def read_request(body: bytes, cache: MessageCache, value: Any = None) -> ClientR
         raise InvalidMessage("messages must be a list of messages.", "messages")
     if not listed:
         raise InvalidMessage("messages must hold at least one message.", "messages")
-    places = dict(members(body, body.index(b"{")))
-    spans = elements(body, places["messages"].start)
+    places, spans = members_and_elements(body, body.index(b"{"), "messages")
     messages = tuple(
         cache.read(body[span.start : span.end], item, f"messages[{index}]")
         for index, (span, item) in enumerate(zip(spans, listed, strict=True))

@@ -33,6 +33,7 @@ from sculptor.loop import (
     model_request,
     pass_through,
     read_request,
+    relay,
     run_turn,
     told_context,
     told_usage,
@@ -60,7 +61,8 @@ from sculptor.tools import NeedRanked, toolset
 log = structlog.get_logger("sculptor")
 
 Mode = Literal["off", "auto", "on"]
-_LONG_BODY_BYTES = 100_000
+_LONG_BODY_BYTES = 1_000_000
+_LONG_TEXT_BYTES = 50_000
 _TOLD_LOOSELY = ("model", "stream", "stream_options", "n")
 _RESERVED_ANSWER_TOKENS = 1_024
 _UNKNOWN_TOKENIZER_RESERVE = 0.05
@@ -75,6 +77,7 @@ class Exchange:
 
     request: ClientRequest
     headers: Mapping[str, str]
+    mode: Mode
     caller: Caller
     request_id: str
     place: Place
@@ -84,15 +87,17 @@ class Exchange:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """How a request is answered: the turn to run, and what the client is told of it.
+    """How a request is answered, and what the client is told of it.
 
-    ``choices``: the request to relay instead, where several choices are asked for.
+    Either a ``turn`` is run, or a ``call`` is made whose answer is left as it is; ``several``: it
+    has several choices.
     """
 
-    turn: Generator[Effect, Any, Turn]
     status: str
+    turn: Generator[Effect, Any, Turn] | None = None
+    call: ModelRequest | None = None
+    several: bool = False
     managed: bool = False
-    choices: ModelRequest | None = None
 
 
 class _Head(TypedDict):
@@ -135,9 +140,11 @@ class ChatCompletions:
     ) -> None:
         """Answer one request; errors before the first byte leave as exceptions."""
         body = await read_body(receive, headers, limit_bytes=self._settings.body_limit_bytes)
+        mode = self._mode(headers)
         exchange = Exchange(
-            request=await self._prepare(body),
+            request=await self._prepare(body, counted=mode != "off"),
             headers=headers,
+            mode=mode,
             caller=caller,
             request_id=request_id,
             place=place,
@@ -168,7 +175,7 @@ class ChatCompletions:
         for attempt in range(_OVERFLOW_TRIES + 1):
             plan = self._plan(exchange, live, trouble)
             try:
-                if plan.choices is not None:
+                if plan.several:
                     await self._relay_choices(exchange, live, plan, send, watch)
                 elif exchange.request.stream:
                     await self._stream(exchange, live, plan, send, watch)
@@ -176,21 +183,25 @@ class ChatCompletions:
                     await self._send_whole(exchange, live, plan, send)
                 return
             except UpstreamStatus as error:
-                before = live.context.tokens if live else 0
-                if live is None or attempt == _OVERFLOW_TRIES or not is_overflow(error):
+                last = attempt == _OVERFLOW_TRIES or exchange.mode == "off"
+                if live is None or last or not is_overflow(error):
                     raise
-                self._fit(live, exchange.request, told_window(error) or before * 3 // 4)
-                if live.context.tokens >= before:
+                if not self._shorten(live, exchange.request, told_window(error)):
                     raise
 
     # Reading
 
-    async def _prepare(self, body: bytes) -> ClientRequest:
-        """Read a body; a long one in a thread, with its tokens counted, so that others go on."""
-        if len(body) <= _LONG_BODY_BYTES:
-            return self._read(body)
-        request = await asyncio.to_thread(self._read, body)
-        await asyncio.to_thread(self._lanes.count, request)
+    async def _prepare(self, body: bytes, *, counted: bool) -> ClientRequest:
+        """Read a body; what takes long goes to a thread, so that others go on.
+
+        Reading is fast and counting is not: only text that was never counted makes a request slow.
+        """
+        if len(body) > _LONG_BODY_BYTES:
+            request = await asyncio.to_thread(self._read, body)
+        else:
+            request = self._read(body)
+        if counted and self._lanes.uncounted_bytes(request) > _LONG_TEXT_BYTES:
+            await asyncio.to_thread(self._lanes.count, request)
         return request
 
     def _read(self, body: bytes) -> ClientRequest:
@@ -212,6 +223,8 @@ class ChatCompletions:
         try:
             tenant = TenantId(exchange.caller.tenant)
             live = self._lanes.open(tenant, exchange.request, exchange.headers)
+            if not self._passes_as_it_came(exchange, live):
+                _ = live.context
             if self._settings.strict or self._health.trouble:
                 await self._lanes.settle(live)
                 self._health.worked()
@@ -230,13 +243,29 @@ class ChatCompletions:
 
     # Deciding
 
-    def _plan(self, exchange: Exchange, live: LiveLane | None, trouble: str) -> Plan:
+    def _passes_as_it_came(self, exchange: Exchange, live: LiveLane) -> bool:
+        """Whether a request passes as it came, as can be told without counting its tokens.
+
+        A token has at least a byte, so a body of few bytes cannot reach the threshold; images count
+        for more than their bytes.
+        """
+        if exchange.mode != "auto":
+            return exchange.mode == "off"
+        if live.lane.admitted or live.depth:
+            return False
         request = exchange.request
-        mode = self._mode(exchange.headers)
+        bound = len(request.body) * self._lanes.counter_of(request.model).factor
+        least = min(self._settings.admission_tokens, self._room(request))
+        return bound < least and not any(
+            part.kind == "image" for message in request.messages for part in message.parts
+        )
+
+    def _plan(self, exchange: Exchange, live: LiveLane | None, trouble: str) -> Plan:
+        request, mode = exchange.request, exchange.mode
         if live is None:
-            return self._plain(exchange, f"bypassed; reason={trouble}", 0)
-        if mode == "off":
-            return self._plain(exchange, "off", live.context.tokens)
+            return self._plain(exchange, f"bypassed; reason={trouble}")
+        if live.made is None:
+            return self._plain(exchange, "off" if mode == "off" else "passthrough")
         self._fit(live, request)
         reason = request.stand_down(self._toolset.names)
         offered = self._is_offered(live, mode)
@@ -250,19 +279,22 @@ class ChatCompletions:
                 clock=time.monotonic,
             )
             return Plan(turn=turn, status="tools-on", managed=True)
-        call = self._view_request(live, request, defined=offered and request.forwards_choice)
+        defined = offered and request.forwards_choice
+        call = self._view_request(live, request, defined=defined)
         status = f"tools-off; reason={reason}" if offered and reason else "passthrough"
-        several = request.asks_several and isinstance(exchange.model, HttpModel)
-        withheld = self._toolset.names if offered and request.forwards_choice else frozenset()
-        turn = pass_through(call, live.context.tokens, withheld=withheld)
-        return Plan(turn=turn, status=status, choices=call if several else None)
+        plan = self._passing(exchange, call, status)
+        if defined and not plan.several:
+            return Plan(status=status, turn=pass_through(call, withheld=self._toolset.names))
+        return plan
 
-    def _plain(self, exchange: Exchange, status: str, tokens: int) -> Plan:
+    def _plain(self, exchange: Exchange, status: str) -> Plan:
         """Let a request pass as it came."""
-        call = model_request(exchange.request, None)
+        return self._passing(exchange, model_request(exchange.request, None), status)
+
+    def _passing(self, exchange: Exchange, call: ModelRequest, status: str) -> Plan:
+        """Make one call and leave its answer as it is."""
         several = exchange.request.asks_several and isinstance(exchange.model, HttpModel)
-        turn = pass_through(call, tokens)
-        return Plan(turn=turn, status=status, choices=call if several else None)
+        return Plan(status=status, call=call, several=several)
 
     def _mode(self, headers: Mapping[str, str]) -> Mode:
         asked = headers.get("x-sculptor", "").strip().lower()
@@ -292,18 +324,35 @@ class ChatCompletions:
         )
 
     def _fit(self, live: LiveLane, request: ClientRequest, window: int | None = None) -> None:
+        room = self._room(request, window)
+        if live.context.tokens > room:
+            fold_to_fit(live.context, room)
+
+    def _shorten(self, live: LiveLane, request: ClientRequest, window: int | None) -> bool:
+        """Fold a view that the upstream found too long; tell whether it is shorter now."""
+        try:
+            before = live.context.tokens
+        except StoreError:
+            return False
+        self._fit(live, request, window or before * 3 // 4)
+        return live.context.tokens < before
+
+    def _room(self, request: ClientRequest, window: int | None = None) -> int:
+        """Return how many tokens a view may have, the answer's share left free."""
         window = window or self._settings.window_tokens
         asked = request.value.get("max_completion_tokens") or request.value.get("max_tokens")
         reserved = asked if isinstance(asked, int) else _RESERVED_ANSWER_TOKENS
-        room = int(window * (1 - _UNKNOWN_TOKENIZER_RESERVE)) - min(reserved, window // 2)
-        if live.context.tokens > room:
-            fold_to_fit(live.context, room)
+        return int(window * (1 - _UNKNOWN_TOKENIZER_RESERVE)) - min(reserved, window // 2)
 
     # Answering
 
     def _drive(
         self, exchange: Exchange, live: LiveLane | None, plan: Plan
     ) -> AsyncGenerator[Delta | Turn, None]:
+        if plan.turn is None:
+            assert plan.call is not None
+            return relay(exchange.model, plan.call)
+
         async def keep(step: Any, usage: Usage | None) -> None:
             if live is None or live.is_lost:
                 return
@@ -367,10 +416,9 @@ class ChatCompletions:
         send: Send,
     ) -> None:
         turn = await self._run(exchange, live, plan)
-        wire = await self._record(live, turn)
-        completed = replace(turn.answer, message=orjson.loads(wire))
+        await self._record(live, turn)
         body = format_completion(
-            completed,
+            turn.answer,
             **self._head(exchange),
             usage=self._usage(live, turn),
             fields=self._extension(live, turn) if plan.managed else None,
@@ -386,7 +434,7 @@ class ChatCompletions:
         watch: ClientWatch,
     ) -> None:
         """Relay an answer of several choices; the first is kept in the store."""
-        model, call = exchange.model, plan.choices
+        model, call = exchange.model, plan.call
         assert isinstance(model, HttpModel)
         assert call is not None
         head = self._head(exchange)
@@ -474,16 +522,14 @@ class ChatCompletions:
         usage = self._usage(live, turn)
         await out.end(last + (writer.usage(usage) if usage else b"") + DONE)
 
-    async def _record(self, live: LiveLane | None, turn: Turn) -> bytes:
-        """Write the answer and return its message as the client sees it."""
-        wire = orjson.dumps(turn.answer.message)
+    async def _record(self, live: LiveLane | None, turn: Turn) -> None:
+        """Write the answer as the client sees it."""
         if live is None or live.is_lost:
-            return wire
+            return
         try:
-            await self._lanes.answer(live, turn, wire)
+            await self._lanes.answer(live, turn, orjson.dumps(turn.answer.message))
         except StoreError as error:
             self._lose(live, "answer.not_stored", error)
-        return wire
 
     def _lose(self, live: LiveLane, what: str, error: StoreError) -> None:
         """Write no more of a request: what came after would stand on what is missing."""
@@ -495,10 +541,7 @@ class ChatCompletions:
     def _usage(self, live: LiveLane | None, turn: Turn) -> Usage | None:
         """Return what the client is told; where the upstream told nothing, our own count."""
         told = told_usage(turn, is_summed=self._settings.usage == "sum")
-        if told is not None or live is None:
-            return told
-        tokens = live.context.counter.count(turn.answer.text)
-        return Usage(prompt_tokens=live.context.tokens, completion_tokens=tokens)
+        return _counted(live, turn) if told is None and live is not None else told
 
     def _extension(self, live: LiveLane | None, turn: Turn) -> dict[str, Any] | None:
         """Return ``x_context``: whose turn it was, what it did and what it was billed."""
@@ -516,6 +559,16 @@ async def _send_json(send: Send, body: bytes, headers: RawHeaders) -> None:
     ]
     await send({"type": "http.response.start", "status": 200, "headers": start})
     await send({"type": "http.response.body", "body": body})
+
+
+def _counted(live: LiveLane, turn: Turn) -> Usage | None:
+    """Return our own count, for an upstream that told none."""
+    try:
+        context = live.context
+    except StoreError:
+        return None
+    answered = context.counter.count(turn.answer.text)
+    return Usage(prompt_tokens=context.tokens, completion_tokens=answered)
 
 
 def _own_headers(exchange: Exchange, live: LiveLane | None, plan: Plan) -> RawHeaders:

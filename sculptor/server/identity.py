@@ -17,13 +17,12 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
-from uuid import uuid4
 
 import orjson
 
 from sculptor.messages import Chain, Message, MessageKey, chain_of, parse_message
 from sculptor.operations import FIRST_VERSION, VersionId
-from sculptor.server.names import new_name
+from sculptor.server.names import SecretBytes, new_name
 from sculptor.store.protocol import Store
 from sculptor.store.records import (
     ROOT,
@@ -56,9 +55,9 @@ _HARNESS_HEADERS = (
     "x-session-affinity",
 )
 _AGENT_HEADERS = ("x-claude-code-agent-id", "x-codex-window-id")
-_OTHER_SESSION_HEADER = re.compile(r"x-[a-z0-9-]+-session-id")
 _PRINTABLE = re.compile(r"[\x20-\x7e]{1,256}")
 _COMPARED_LANES = 8
+_secret = SecretBytes()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -386,8 +385,8 @@ def _outside_id(headers: Mapping[str, str], body: Mapping[str, Any]) -> tuple[st
         value = _value(headers.get(name))
         if value:
             return name, value
-    for name in sorted(headers):
-        value = _value(headers[name]) if _OTHER_SESSION_HEADER.fullmatch(name) else None
+    for name in sorted(name for name in headers if name.endswith("-session-id")):
+        value = _value(headers[name]) if name.startswith("x-") else None
         if value:
             return name, value
     metadata = body.get("metadata")
@@ -426,6 +425,6 @@ def _first(headers: Mapping[str, str], names: Iterable[str]) -> str:
 
 
 def _new_session(tenant: TenantId, now: float, hint: str = "") -> Session:
-    name = uuid4()
-    named = SessionId(hint + name.hex[len(hint) :])
-    return Session(tenant=tenant, id=named, seed=name.bytes, created=now, used=now)
+    seed = _secret.take(16)
+    named = SessionId(hint + seed.hex()[len(hint) :])
+    return Session(tenant=tenant, id=named, seed=seed, created=now, used=now)

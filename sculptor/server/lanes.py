@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import takewhile
 from typing import Any, Literal, NamedTuple
 
 from sculptor.chat import Usage
@@ -22,7 +23,7 @@ from sculptor.errors import OperationNotFound, StaleHead, StoreCorrupt
 from sculptor.loop import ClientRequest, Turn
 from sculptor.messages import Message, MessageHash, extend_chain, parse_message
 from sculptor.operations import Operation, VersionId, operation_id
-from sculptor.rendering import render_message
+from sculptor.rendering import is_counted, render_message
 from sculptor.server.arrivals import Arrival, read_arrival
 from sculptor.server.identity import Identity, Placed
 from sculptor.server.names import new_name
@@ -51,6 +52,8 @@ from sculptor.tokens import TokenCounter
 
 _CACHED_LANES = 256
 _CACHED_BYTES = 64 * 1024 * 1024
+_ENTRY_BYTES, _HASH_BYTES = 2_048, 64
+"""About what a lane kept in memory takes, and one hash in it."""
 
 
 class StoredLog:
@@ -82,23 +85,26 @@ class LiveLane:
     """One lane at work. ``nodes`` are those of the present turn, by index in the client's list.
 
     ``opening`` is what the request brought; its last record moves the lane's head, and where that
-    loses a race the rest is written again for a branch. ``is_lost``: a write failed, and nothing
-    more of it is written, for what came after would stand on what is missing. ``height``: how many
-    nodes the path to ``node`` holds.
+    loses a race the rest is written again for a branch. ``build`` makes the context, once somebody
+    asks for it: a short request that passes as it came never does. ``is_lost``: a write failed, and
+    nothing more of it is written, for what came after would stand on what is missing. ``height``:
+    how many nodes the path to ``node`` holds.
     """
 
     session: Session
     lane: Lane
     expected: VersionId | None
-    context: Context
     node: Node
     nodes: dict[int, NodeId]
     placed: Placed | None
+    build: "Callable[[LiveLane], Context]"
+    made: Context | None = None
     opening: list[Record] = field(default_factory=list)
     written: "Future[None] | None" = None
     sequence: int = 0
     checkpoints: Checkpoints = field(default_factory=Checkpoints)
     height: int = 0
+    sent: tuple[MessageHash, ...] = ()
     is_lost: bool = False
 
     @property
@@ -109,14 +115,46 @@ class LiveLane:
         error = self.written.exception()
         return error is None or isinstance(error, StaleHead)
 
+    @property
+    def context(self) -> Context:
+        """The lane's context.
+
+        Raises:
+            StoreError: its state cannot be read.
+        """
+        if self.made is None:
+            self.made = self.build(self)
+        return self.made
+
+    @property
+    def version(self) -> VersionId:
+        """The version that is in force."""
+        return self.lane.version if self.made is None else self.made.version
+
+    @property
+    def depth(self) -> int:
+        """How many operations led to it."""
+        return self.lane.depth if self.made is None else self.made.depth
+
 
 class _Kept(NamedTuple):
+    """A lane as its last request left it: ``sent`` are the messages of its list, by their bytes."""
+
     version: VersionId
-    context: Context
+    context: Context | None
     checkpoints: Checkpoints
     size_bytes: int
     node: NodeId
     height: int
+    sent: tuple[MessageHash, ...]
+
+    def context_for(self, messages: Sequence[Message], version: VersionId) -> Context | None:
+        """Return the context where it is of this version and these messages begin with its own."""
+        context = self.context
+        if context is None or self.version != version or len(context.messages) > len(messages):
+            return None
+        pairs = zip(context.messages, messages, strict=False)
+        return context if all(a is b or a.hash == b.hash for a, b in pairs) else None
 
 
 class Lanes:
@@ -133,7 +171,7 @@ class Lanes:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.store = store
-        self._identity, self._counter_of = identity, counter_of
+        self._identity, self.counter_of = identity, counter_of
         self._inline, self._clock = inline, clock
         self._protected_tokens = protected_tokens
         self._kept: OrderedDict[tuple[str, str, str], _Kept] = OrderedDict()
@@ -155,29 +193,32 @@ class Lanes:
         node = brought.nodes[-1][1] if brought.nodes else placed.node
         assert node is not None
         lane = replace(placed.lane, node=node.id)
-        records = self._opening(placed, request.messages, brought, lane)
-        context, checkpoints = self._context(placed, lane, request)
         live = LiveLane(
             session=placed.session,
             lane=lane,
             expected=lane.version,
-            context=context,
             node=node,
             nodes={index: each.id for index, each in brought.nodes},
             placed=placed,
-            opening=records,
-            checkpoints=checkpoints,
+            build=lambda live: self._build(live, request),
+            opening=self._opening(placed, request.messages, brought, lane),
             height=brought.height,
+            sent=tuple(m.hash for m in request.messages if m.link is not None),
         )
-        self._load_steps(live)
         live.written = self.store.write(live.opening)
         return live
 
     def count(self, request: ClientRequest) -> None:
         """Count a request's tokens, so that opening its lane finds them known."""
-        counter = self._counter_of(request.model)
+        counter = self.counter_of(request.model)
         for message in request.messages:
             render_message(message, (), counter, escape=False)
+
+    def uncounted_bytes(self, request: ClientRequest) -> int:
+        """Return how much of a request is new at its end: messages whose tokens nobody counted."""
+        counter = self.counter_of(request.model)
+        new = takewhile(lambda each: not is_counted(each, counter), reversed(request.messages))
+        return sum(len(message.wire) for message in new)
 
     async def settle(self, live: LiveLane) -> None:
         """Wait until what was opened is written; a lost race makes the lane a branch."""
@@ -185,7 +226,7 @@ class Lanes:
         if written is None:
             return
         try:
-            await asyncio.wrap_future(written)
+            await _done(written)
         except StaleHead:
             await self._branch(live, live.opening)
 
@@ -199,7 +240,7 @@ class Lanes:
 
     async def answer(self, live: LiveLane, turn: Turn, wire: bytes) -> None:
         """Write the answer as the client saw it (``wire``) and as it was produced."""
-        message = parse_message(wire)
+        message = turn.produced if turn.produced.wire == wire else parse_message(wire)
         node = Node(
             tenant=live.session.tenant,
             session=live.session.id,
@@ -210,8 +251,8 @@ class Lanes:
             index=live.node.index + 1,
             covers=True,
             answer=True,
-            version=live.context.version,
-            depth=live.context.depth,
+            version=live.version,
+            depth=live.depth,
             time=self._clock(),
         )
         await self.settle(live)
@@ -249,20 +290,14 @@ class Lanes:
         for index, name in sorted(instructions.items()):
             if name in wires:
                 messages.insert(min(index, len(messages)), parse_message(wires[name]))
-        context = self._new_context(session, lane, "")
-        context.extend(messages)
-        for hit in self.store.hits(tenant, session.id):
-            context.hits[hit.id] = hit
-        node = path[-1]
         return LiveLane(
             session=session,
             lane=lane,
             expected=lane.version,
-            context=context,
-            node=node,
+            node=path[-1],
             nodes={},
             placed=None,
-            checkpoints=self._checkpoints_of(lane),
+            build=lambda live: self._filled(live, messages, ""),
         )
 
     async def save(self, live: LiveLane) -> None:
@@ -292,13 +327,13 @@ class Lanes:
     def _known(self, lane: Lane, node: Node, count: int) -> tuple[int, list[MessageHash]]:
         """Return the height of a path and in which bytes its last ``count`` messages came last.
 
-        The lane's context in memory knows it where it ends at this node; else the path is read.
+        What is kept in memory of the lane tells it where that ends at this node; else the path is
+        read.
         """
         kept = self._kept.get((lane.tenant, lane.session, lane.id))
-        if kept is not None and kept.node == node.id and not node.respelled:
-            known = [m.hash for m in kept.context.messages if m.link is not None]
-            if len(known) == count - 1:
-                return kept.height, [*known, node.message]
+        is_its_end = kept is not None and kept.node == node.id and not node.respelled
+        if kept is not None and is_its_end and len(kept.sent) == count - 1:
+            return kept.height, [*kept.sent, node.message]
         path = self.store.path(node.tenant, node.session, node.id)
         if len(path) < count:
             raise StoreCorrupt(f"the path to node {node.id.hex()} is broken")
@@ -323,27 +358,30 @@ class Lanes:
         records.append(MoveHead(lane=lane, expected=placed.expected))
         return records
 
-    def _context(
-        self, placed: Placed, lane: Lane, request: ClientRequest
-    ) -> tuple[Context, Checkpoints]:
+    def _build(self, live: LiveLane, request: ClientRequest) -> Context:
+        """Make a lane's context from the request, or go on with the one kept in memory."""
         # Taken out while it is used: another request of this lane gets a context of its own.
-        kept = self._take((lane.tenant, lane.session, lane.id))
-        messages = request.messages
-        if kept is not None and kept.version == lane.version:
-            context = kept.context
-            count = len(context.messages)
-            if count <= len(messages) and all(
-                a is b or a.hash == b.hash for a, b in zip(context.messages, messages, strict=False)
-            ):
-                context.extend(messages[count:])
-                context.steps = []
-                return context, kept.checkpoints
-        context = self._new_context(placed.session, lane, request.model)
+        kept, messages = self._take(_name(live)), request.messages
+        context = kept.context_for(messages, live.lane.version) if kept else None
+        if kept is None or context is None:
+            context = self._filled(live, messages, request.model)
+        else:
+            live.checkpoints = kept.checkpoints
+            context.extend(messages[len(context.messages) :])
+            context.steps = []
+        self._load_steps(live, context)
+        return context
+
+    def _filled(self, live: LiveLane, messages: Sequence[Message], model: str) -> Context:
+        """Make a lane's context from what is stored."""
+        lane = live.lane
+        context = self._new_context(live.session, lane, model)
         context.extend(messages)
         if lane.depth:
             for hit in self.store.hits(lane.tenant, lane.session):
                 context.hits[hit.id] = hit
-        return context, self._checkpoints_of(lane)
+        live.checkpoints = self._checkpoints_of(lane)
+        return context
 
     def _checkpoints_of(self, lane: Lane) -> Checkpoints:
         if not lane.depth:
@@ -356,7 +394,7 @@ class Lanes:
         dropped = {_key(name): count for name, count in lane.dropped.items()}
         return Context(
             seed=session.seed,
-            counter=self._counter_of(model),
+            counter=self.counter_of(model),
             state=state,
             version=lane.version,
             depth=lane.depth,
@@ -371,9 +409,9 @@ class Lanes:
         children = self.store.children(node.tenant, node.session, node.id)
         return any(child.answer for child in children)
 
-    def _load_steps(self, live: LiveLane) -> None:
+    def _load_steps(self, live: LiveLane, context: Context) -> None:
         """Bring back the step groups of the open turn, where it spans several requests."""
-        placed, context = live.placed, live.context
+        placed = live.placed
         start = context.turn_start
         if placed is None or placed.node is None or placed.matched <= start:
             return
@@ -455,12 +493,15 @@ class Lanes:
         live.expected = live.lane.version
 
     def _head(self, live: LiveLane) -> MoveHead:
-        context = live.context
-        live.lane = replace(live.lane, version=context.version, depth=context.depth)
+        context = live.made
+        if context is not None:
+            live.lane = replace(live.lane, version=context.version, depth=context.depth)
         return MoveHead(lane=live.lane, expected=live.expected)
 
     def _operations(self, live: LiveLane, node: Node) -> list[Record]:
-        context, records = live.context, list[Record]()
+        context, records = live.made, list[Record]()
+        if context is None or not context.unsaved:
+            return records
         tenant, session = live.session.tenant, live.session.id
         made = [item for item in context.unsaved if isinstance(item, Operation)]
         records += [
@@ -517,11 +558,21 @@ class Lanes:
         return [row]
 
     def _keep_in_memory(self, live: LiveLane) -> None:
-        self.forget(live)
-        size = sum(len(message.wire) for message in live.context.messages)
-        live.context.steps = []
+        before, context = self._take(_name(live)), live.made
+        if context is None and before is not None and before.version == live.lane.version:
+            context, live.checkpoints = before.context, before.checkpoints
+        size = _ENTRY_BYTES + _HASH_BYTES * len(live.sent)
+        if context is not None:
+            context.steps = []
+            size += sum(len(message.wire) for message in context.messages)
         self._kept[_name(live)] = _Kept(
-            live.lane.version, live.context, live.checkpoints, size, live.node.id, live.height
+            live.lane.version,
+            context,
+            live.checkpoints,
+            size,
+            live.node.id,
+            live.height,
+            live.sent,
         )
         self._kept_bytes += size
         while len(self._kept) > _CACHED_LANES or (
@@ -530,11 +581,19 @@ class Lanes:
             self._kept_bytes -= self._kept.popitem(last=False)[1].size_bytes
 
 
+async def _done(written: "Future[None]") -> None:
+    """Wait for a write; one that is done already, as most are by the answer, costs no wait."""
+    if written.done():
+        written.result()
+    else:
+        await asyncio.wrap_future(written)
+
+
 def _at(live: LiveLane, record: Record) -> Record:
     """Return a record with a node's version brought up to the lane's."""
     if not isinstance(record, Node):
         return record
-    return replace(record, version=live.context.version, depth=live.context.depth)
+    return replace(record, version=live.version, depth=live.depth)
 
 
 def lane_of(store: Store, tenant: TenantId, session: SessionId, name: str | None) -> Lane | None:

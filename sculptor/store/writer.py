@@ -1,8 +1,9 @@
 """The one thread that writes to a SQLite store.
 
-Callers leave write lists in a queue. The thread takes all that wait, gives each list a savepoint of
-its own, so that one that fails takes nothing else with it, and commits them together: the more
-callers, the fewer commits. A future is resolved after the commit and never before.
+Callers leave write lists in a queue. The thread takes all that wait and commits them together: the
+more callers, the fewer commits. Where one of them fails, all are taken back and written again with
+a savepoint each, so that the one takes nothing else with it; that is rare, and the savepoints of
+every list would be a quarter of its cost. A future is resolved after the commit and never before.
 """
 
 import sqlite3
@@ -81,27 +82,45 @@ class Writer:
 
     def _commit(self, batch: Sequence[tuple[Work, Future[None]]]) -> None:
         """Do a batch in one transaction and resolve its futures."""
-        done: list[Future[None]] = []
-        failed: list[tuple[Future[None], StoreError]] = []
+        failed: dict[Future[None], StoreError] = {}
         try:
-            self._cursor.execute("BEGIN IMMEDIATE")
-            for work, future in batch:
-                error = self._attempt(work)
-                if error is None:
-                    done.append(future)
-                else:
-                    failed.append((future, error))
-            self._cursor.execute("COMMIT")
+            if not self._commit_all(batch):
+                self._commit_each(batch, failed)
         except sqlite3.Error as error:
             self._roll_back()
-            known = {id(future) for future, _ in failed}
-            lost = [future for _, future in batch if id(future) not in known]
-            failed += [(future, write_error(error)) for future in lost]
-            done = []
-        for future in done:
-            future.set_result(None)
-        for future, reason in failed:
-            future.set_exception(reason)
+            failed = {future: write_error(error) for _, future in batch} | failed
+        for _, future in batch:
+            if future in failed:
+                future.set_exception(failed[future])
+            else:
+                future.set_result(None)
+
+    def _commit_all(self, batch: Sequence[tuple[Work, Future[None]]]) -> bool:
+        """Do a batch as it is; where anything in it fails nothing is kept, and it is false."""
+        try:
+            self._cursor.execute("BEGIN IMMEDIATE")
+            for work, _ in batch:
+                work(self._cursor)
+            self._cursor.execute("COMMIT")
+        except Exception:
+            self._roll_back()
+            return False
+        return True
+
+    def _commit_each(
+        self, batch: Sequence[tuple[Work, Future[None]]], failed: dict[Future[None], StoreError]
+    ) -> None:
+        """Do a batch with a savepoint for each list; note in ``failed`` which were taken back.
+
+        Raises:
+            sqlite3.Error: nothing of the batch was kept.
+        """
+        self._cursor.execute("BEGIN IMMEDIATE")
+        for work, future in batch:
+            error = self._attempt(work)
+            if error is not None:
+                failed[future] = error
+        self._cursor.execute("COMMIT")
 
     def _attempt(self, work: Work) -> StoreError | None:
         """Do one list inside the open transaction; return why it was taken back, if it was.

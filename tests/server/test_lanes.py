@@ -123,7 +123,9 @@ def test_steps_of_two_tries_at_one_turn_are_both_stored(store: LateStore, lanes:
 
 def test_a_context_in_use_is_lent_to_no_other_request(store: LateStore, lanes: Lanes) -> None:
     async def main() -> None:
-        await answered(lanes, lanes.open(LOCAL, request(USER), NO_HEADERS))
+        begun = lanes.open(LOCAL, request(USER), NO_HEADERS)
+        assert len(begun.context.messages) == 1
+        await answered(lanes, begun)
         first = lanes.open(LOCAL, request(USER, ANSWER, MORE), NO_HEADERS)
         held = step(first, "mine")
         second = lanes.open(LOCAL, request(USER, ANSWER, MORE), NO_HEADERS)
@@ -143,9 +145,27 @@ def test_a_context_in_use_is_lent_to_no_other_request(store: LateStore, lanes: L
 
 def test_a_context_that_nobody_uses_is_taken_up_again(lanes: Lanes) -> None:
     async def main() -> None:
-        first = await answered(lanes, lanes.open(LOCAL, request(USER), NO_HEADERS))
+        first = lanes.open(LOCAL, request(USER), NO_HEADERS)
+        assert len(first.context.messages) == 1
+        await answered(lanes, first)
         second = lanes.open(LOCAL, request(USER, ANSWER, MORE), NO_HEADERS)
         assert second.context is first.context
+        assert len(second.context.messages) == 3
+
+    asyncio.run(main())
+
+
+def test_a_context_waits_while_requests_pass_that_need_none(lanes: Lanes) -> None:
+    async def main() -> None:
+        first = lanes.open(LOCAL, request(USER), NO_HEADERS)
+        assert len(first.context.messages) == 1
+        await answered(lanes, first)
+        second = lanes.open(LOCAL, request(USER, ANSWER, MORE), NO_HEADERS)
+        await answered(lanes, second)
+        assert second.made is None
+        third = lanes.open(LOCAL, request(USER, ANSWER, MORE, ANSWER, USER), NO_HEADERS)
+        assert third.context is first.context
+        assert len(third.context.messages) == 5
 
     asyncio.run(main())
 
