@@ -142,9 +142,9 @@ def test_a_sample_follows_from_seed_and_index_alone() -> None:
 
 def test_workers_can_share_a_stream_of_samples() -> None:
     mix = Mix(families={"chat": 1}, chars={200: 1})
-    every = [next(iter_samples(2, mix=mix, start=at)) for at in range(4)]
+    every = [next(iter_samples(2, mix=mix, start=at)).played for at in range(4)]
     second = iter_samples(2, mix=mix, start=1, step=2)
-    assert [next(second), next(second)] == [every[1], every[3]]
+    assert [next(second).played, next(second).played] == [every[1], every[3]]
     assert every[0] != every[1]
 
 

@@ -6,9 +6,11 @@ receipts, markers and results are the real ones. Every completion of the policy 
 exactly one instance, under the view in which it was produced.
 """
 
+from sculptor.mom.recipes.corpus.exam import ExamTurn, examine
 from sculptor.mom.recipes.corpus.rollout import Instance, Played, play
 from sculptor.mom.recipes.corpus.samples import (
     FAMILIES,
+    HELD_OUT,
     Mix,
     Sample,
     iter_samples,
@@ -19,7 +21,9 @@ from sculptor.mom.recipes.corpus.scene import Call, Form, Move, Scene, Turn
 
 __all__ = [
     "FAMILIES",
+    "HELD_OUT",
     "Call",
+    "ExamTurn",
     "Form",
     "Instance",
     "Mix",
@@ -28,6 +32,7 @@ __all__ = [
     "Sample",
     "Scene",
     "Turn",
+    "examine",
     "iter_samples",
     "iter_texts",
     "make_sample",

@@ -123,13 +123,13 @@ class _Player:
             move = script.send(answers)
 
     def _is_ours(self, call: Call) -> bool:
-        return self._context.is_internal(_wire_call("", call))
+        return self._context.is_internal(wire_call("", call))
 
     def _noted(self, move: Move) -> dict[str, Any]:
         """Return a move as the message the model produced, noted under the present view."""
         message: dict[str, Any] = {"role": "assistant", "content": move.text or None}
         if move.calls:
-            message["tool_calls"] = [_wire_call(self._name(), call) for call in move.calls]
+            message["tool_calls"] = [wire_call(self._name(), call) for call in move.calls]
         if move.planted:
             self.planted.add(len(self.steps))
         view = self._context.wire(ledger=self._ledger and self._form == "tools")
@@ -158,7 +158,8 @@ class _Player:
         self._context.append(dict(message))
 
 
-def _wire_call(name: str, call: Call) -> dict[str, Any]:
+def wire_call(name: str, call: Call) -> dict[str, Any]:
+    """Return a call as a message carries it."""
     arguments = orjson.dumps(call.arguments).decode()
     return {
         "id": name,

@@ -19,6 +19,7 @@ from sculptor.mom.recipes.corpus.families import (
     requests,
     tool_logs,
     updates,
+    whereabouts,
 )
 from sculptor.mom.recipes.corpus.rollout import Instance, Played, play, texts_of
 from sculptor.mom.recipes.corpus.scene import Answers, Call, Form, Move, Scene, Script, Turn
@@ -51,8 +52,13 @@ FAMILIES: Mapping[str, Family] = {
     "client_calls": client_calls.draw,
     "requests": requests.draw,
     "chat": chat.draw,
+    "whereabouts": whereabouts.draw,
+    "tool_sheets": tool_logs.draw_sheets,
 }
 """Every family by name."""
+
+HELD_OUT = frozenset({"whereabouts", "tool_sheets"})
+"""A family, and a format of tool results, that no recipe trains on: exams alone draw them."""
 
 _SHARES = {
     "updates": 46.0,
@@ -98,6 +104,7 @@ class Sample:
     index: int
     family: str
     form: Form
+    scene: Scene
     played: Played
 
     @property
@@ -120,7 +127,7 @@ def make_sample(seed: int, index: int, *, mix: Mix) -> Sample:
     played = play(
         scene, form=form, seed=rng.getrandbits(63), ledger=rng.random() < 0.8, window=window
     )
-    return Sample(index=index, family=scene.family, form=form, played=played)
+    return Sample(index=index, family=scene.family, form=form, scene=scene, played=played)
 
 
 def iter_samples(seed: int, *, mix: Mix, start: int = 0, step: int = 1) -> Iterator[Sample]:

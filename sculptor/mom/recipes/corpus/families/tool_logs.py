@@ -52,6 +52,7 @@ class _Style(NamedTuple):
     notes: str
     indent: bool
     flat: bool
+    sheet: bool = False
 
 
 class _Log(NamedTuple):
@@ -64,10 +65,20 @@ class _Log(NamedTuple):
 
 def draw(rng: random.Random, *, chars: int) -> Scene:
     """Draw a scene with a log of about ``chars`` characters."""
+    return _draw(rng, _draw_style(rng), family="tool_logs", chars=chars)
+
+
+def draw_sheets(rng: random.Random, *, chars: int) -> Scene:
+    """Draw the same with results that are no JSON: a heading and lines under it."""
+    style = _draw_style(rng)._replace(sheet=True)
+    return _draw(rng, style, family="tool_sheets", chars=chars)
+
+
+def _draw(rng: random.Random, style: "_Style", *, family: str, chars: int) -> Scene:
     units = distinct(rng, rng.choice((made_up, made_up, _tag)), rng.randint(2, 6))
     fields = [plain(field) for field in distinct(rng, _field, rng.randint(2, 6))]
     reads, sets = (f"{verb}_{made_up(rng)}" for verb in ("get", "set"))
-    log = _draw_log(rng, units, fields, names=(reads, sets), chars=chars)
+    log = _draw_log(rng, style, units, fields, names=(reads, sets), chars=chars)
     often = [item for item, times in log.times.items() if times > 1] or list(log.last)
     asked = rng.sample(often, min(len(often), rng.choice((1, 2, 3, 4, 6, 8))))
     joint = rng.choice((".", "/", " "))
@@ -79,26 +90,28 @@ def draw(rng: random.Random, *, chars: int) -> Scene:
         Ask(query=f"{unit}[^}}]*{field}", line=wording.fill(label, log.last[unit, field]))
         for (unit, field), label in zip(asked, labels, strict=True)
     ]
-    return _scene(said, asks, tools=(_reads(reads), _sets(sets)))
+    return _scene(family, said, asks, tools=(_reads(reads), _sets(sets)))
 
 
-def _scene(said: Sequence[Wire], asks: Sequence[Ask], *, tools: tuple[Wire, ...]) -> Scene:
+def _scene(
+    family: str, said: Sequence[Wire], asks: Sequence[Ask], *, tools: tuple[Wire, ...]
+) -> Scene:
     size = sum(len(orjson.dumps(message)) for message in said)
     direct = say("\n".join(ask.line for ask in asks))
     script = look_up(asks, chars=size, options=OPTIONS) if needs_tools(size) else direct
     turn = Turn(said=tuple(said), direct=direct, tools=script)
-    return Scene(family="tool_logs", turns=(turn,), tools=tools)
+    return Scene(family=family, turns=(turn,), tools=tools)
 
 
 def _draw_log(
     rng: random.Random,
+    style: _Style,
     units: Sequence[str],
     fields: Sequence[str],
     *,
     names: tuple[str, str],
     chars: int,
 ) -> _Log:
-    style = _draw_style(rng)
     noise = rng.choice((0, 1, 3, 8, 20))
     log = _Log([user(rng.choice(_OPENINGS))], {}, {})
     while chars > 0:
@@ -132,6 +145,9 @@ def _result(
 ) -> str:
     written = {field: orjson.loads(value) for field, value in values.items()}
     notes = [sentence(rng) for _ in range(rng.randint(0, noise))]
+    if style.sheet:
+        lines = [f"# {unit}", *(f"{field}: {value}" for field, value in values.items()), *notes]
+        return "\n".join(lines)
     body: dict[str, Any] = {style.unit: unit}
     body |= written if style.flat else {style.values: written}
     if notes:
