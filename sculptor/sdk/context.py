@@ -33,7 +33,7 @@ from sculptor.operations import (
     Undo,
     VersionId,
 )
-from sculptor.sdk.editing import Batch, cuts, named, places
+from sculptor.sdk.editing import Batch, cuts, named
 from sculptor.sdk.found import SearchHit, read_hits
 from sculptor.sdk.local import offline_summarizer, surroundings
 from sculptor.sdk.wire import MessageLike, WireDict, read_call, read_message, to_wire
@@ -43,6 +43,7 @@ from sculptor.terms import Embedder
 from sculptor.tokens import EncodingName, TokenCounter
 from sculptor.tools import Need, ToolAnswer, ToolsetName, answer_to_text, toolset
 from sculptor.tools.arguments import FullRole, FullSearch, Mode, Order
+from sculptor.tools.cuts import places
 from sculptor.tools.search import full_search
 
 Editor = Literal["user", "policy"]

@@ -1,16 +1,13 @@
 """Requests of people and policies: which fragments they mean, and what a batch of them comes to."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 from sculptor.changes import plan
 from sculptor.context import Context as CoreContext
-from sculptor.cutting import cut
 from sculptor.errors import FragmentNotFound, InvalidMessage
-from sculptor.operations import Cut, Fold, Piece, Pin, Range, Receipt, Request, Restore
-from sculptor.state import Author, Fragment, FragmentId, Place
-from sculptor.tools.fragment import MIN_MESSAGE_TOKENS
-
-DEFAULT_SIZE_TOKENS = 1_000
+from sculptor.operations import Cut, Fold, Pin, Receipt, Request, Restore
+from sculptor.state import Author, Fragment, FragmentId
+from sculptor.tools.cuts import cuts_of, named_or_long, places
 
 
 class Batch:
@@ -94,15 +91,6 @@ def named(known: Sequence[FragmentId], names: Sequence[str]) -> tuple[FragmentId
     return tuple(chosen)
 
 
-def places(core: CoreContext, indexes: Iterable[int]) -> tuple[Place, ...]:
-    """Return the places of messages; negative indexes count from the end.
-
-    Raises:
-        InvalidMessage: there is no such message.
-    """
-    return tuple(core.places[_checked(core, index)] for index in indexes)
-
-
 def cuts(
     core: CoreContext,
     messages: Sequence[int],
@@ -118,39 +106,11 @@ def cuts(
         raise InvalidMessage("Give num_fragments or size_tokens, not both.")
     if any(given is not None and given < 1 for given in (num_fragments, size_tokens)):
         raise InvalidMessage("num_fragments and size_tokens must be at least 1.")
-    if num_fragments is None and size_tokens is None:
-        size_tokens = DEFAULT_SIZE_TOKENS
-    indexes = [_checked(core, index) for index in messages] or _long(core)
-    made: list[Cut] = []
-    for index in dict.fromkeys(indexes):
-        for where in core.free_ranges(index):
-            text = core.messages[index].parts[where.part].text
-            if text[where.start : where.end].strip():
-                made.append(Cut(where, _pieces(core, text, where, num_fragments, size_tokens)))
-    return made
-
-
-def _long(core: CoreContext) -> list[int]:
-    count = len(core.messages)
-    return [index for index in range(count) if core.original_tokens(index) > MIN_MESSAGE_TOKENS]
-
-
-def _pieces(
-    core: CoreContext,
-    text: str,
-    where: Range,
-    num_fragments: int | None,
-    size_tokens: int | None,
-) -> tuple[Piece, ...]:
-    made = cut(
-        text,
-        start=where.start,
-        end=where.end,
-        pieces=num_fragments,
-        size_tokens=size_tokens,
-        counter=core.counter,
-    )
-    return tuple(Piece(piece.start, piece.end, piece.tokens) for piece in made)
+    return [
+        made
+        for index in named_or_long(core, messages)
+        for made in cuts_of(core, index, num_fragments=num_fragments, size_tokens=size_tokens)
+    ]
 
 
 def _meant(known: Sequence[FragmentId], name: str) -> Sequence[FragmentId]:
@@ -168,10 +128,3 @@ def _position(known: Sequence[FragmentId], name: str) -> int:
         return known.index(FragmentId(name))
     except ValueError:
         raise FragmentNotFound(name, known) from None
-
-
-def _checked(core: CoreContext, index: int) -> int:
-    count = len(core.messages)
-    if not -count <= index < count:
-        raise InvalidMessage(f"There is no message {index}; the context has {count}.")
-    return index % count

@@ -4,20 +4,17 @@ Persons and models are held to the same rules, and their operations stand in the
 may besides undo, release and fold what a model may not.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from sculptor.context import Context
-from sculptor.cutting import cut
-from sculptor.errors import InvalidMessage, UndoRefused
-from sculptor.operations import Cut, Fold, OperationId, Piece, Pin, Receipt, Request, Restore, Undo
+from sculptor.errors import UndoRefused
+from sculptor.operations import Fold, OperationId, Pin, Receipt, Request, Restore, Undo
 from sculptor.server.api_models import OperationBody
 from sculptor.server.envelope import ApiError
-from sculptor.state import Fragment, FragmentId, Place
-from sculptor.tools.fragment import MIN_MESSAGE_TOKENS
+from sculptor.state import Fragment, FragmentId
+from sculptor.tools.cuts import cuts_of, named_or_long, places
 from sculptor.tools.hide import select
-
-DEFAULT_SIZE_TOKENS = 1_000
 
 
 class Edited(NamedTuple):
@@ -67,13 +64,18 @@ def _request(context: Context, body: OperationBody) -> Request:
         case "undo":
             return Undo(OperationId(body.operation))
         case _:
-            return Pin(ids, _places(context, body.messages), pinned=body.kind == "pin")
+            return Pin(ids, places(context, body.messages), pinned=body.kind == "pin")
 
 
 def _cut(context: Context, body: OperationBody) -> Edited:
     """Cut the messages named, or all long ones; what is cut already keeps its fragments."""
-    indexes = [_checked(context, index) for index in body.messages] or list(_long(context))
-    cuts = [request for index in indexes for request in _cuts(context, index, body)]
+    indexes = named_or_long(context, body.messages)
+    size, count = body.size_tokens, body.num_fragments
+    cuts = [
+        request
+        for index in indexes
+        for request in cuts_of(context, index, num_fragments=count, size_tokens=size)
+    ]
     receipt = context.perform(*cuts, author="user", reason=body.reason)
     leaves = [leaf.id for i in indexes for leaf in context.state.leaves_of(context.places[i])]
     if body.messages and not leaves:
@@ -81,41 +83,6 @@ def _cut(context: Context, body: OperationBody) -> Edited:
     return Edited(receipt, leaves)
 
 
-def _cuts(context: Context, index: int, body: OperationBody) -> Iterator[Cut]:
-    size = None if body.num_fragments else body.size_tokens or DEFAULT_SIZE_TOKENS
-    for where in context.free_ranges(index):
-        text = context.messages[index].parts[where.part].text
-        if not text[where.start : where.end].strip():
-            continue
-        pieces = cut(
-            text,
-            start=where.start,
-            end=where.end,
-            pieces=body.num_fragments,
-            size_tokens=size,
-            counter=context.counter,
-        )
-        yield Cut(where, tuple(Piece(piece.start, piece.end, piece.tokens) for piece in pieces))
-
-
-def _long(context: Context) -> Iterator[int]:
-    for index in range(len(context.messages)):
-        if context.original_tokens(index) > MIN_MESSAGE_TOKENS:
-            yield index
-
-
 def _why_uncut(context: Context, indexes: Sequence[int]) -> str:
     reasons = {limit.reason for i in indexes if (limit := context.protected(i)) is not None}
     return f"Nothing was cut: {'; '.join(sorted(reasons)) or 'there is no text to cut'}."
-
-
-def _places(context: Context, indexes: Sequence[int]) -> tuple[Place, ...]:
-    return tuple(context.places[_checked(context, index)] for index in indexes)
-
-
-def _checked(context: Context, index: int) -> int:
-    count = len(context.messages)
-    if not -count <= index < count:
-        message = f"There is no message {index}; the conversation has {count}, counted from 0."
-        raise InvalidMessage(message, "messages")
-    return index % count

@@ -13,11 +13,9 @@ from sculptor.search import nearest
 from sculptor.state import Fragment, FragmentId
 from sculptor.tools.answers import acknowledge, describe
 from sculptor.tools.arguments import FullFragment, PaperFragment
+from sculptor.tools.cuts import MIN_MESSAGE_TOKENS
 from sculptor.tools.hide import hidden_by
 from sculptor.tools.needs import ToolAnswer, Work
-
-MIN_MESSAGE_TOKENS = 400
-"""Without markers, messages up to this long are left whole."""
 
 DEFAULT_PIECES = 5
 

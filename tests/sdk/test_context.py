@@ -347,7 +347,7 @@ def test_pins_hold_for_fragments_and_for_whole_messages() -> None:
 
 def test_cutting_takes_numbers_sizes_and_messages_that_exist() -> None:
     context = begun()
-    with pytest.raises(InvalidMessage, match="no message 9; the context has 4"):
+    with pytest.raises(InvalidMessage, match="no message 9; the conversation has 4"):
         context.fragment(9)
     with pytest.raises(InvalidMessage, match="not both"):
         context.fragment(1, num_fragments=2, size_tokens=100)
