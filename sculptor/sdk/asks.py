@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, Literal, TypeVar
 from urllib.parse import quote
 
-from sculptor.sdk import answers
+from sculptor.tools import api_answers as answers
 from sculptor.tools.arguments import FullRole, Mode, Order
 
 T = TypeVar("T")

@@ -13,7 +13,9 @@ from pydantic import ValidationError
 
 from sculptor.errors import SettingsError, UpstreamBroken
 from sculptor.sdk import asks
-from sculptor.sdk.answers import (
+from sculptor.sdk.asks import Ask, ExportFormat
+from sculptor.sdk.refusals import refusal, unreachable
+from sculptor.tools.api_answers import (
     DiffAnswer,
     FragmentRow,
     OperationAnswer,
@@ -23,8 +25,6 @@ from sculptor.sdk.answers import (
     SessionRow,
     ViewAnswer,
 )
-from sculptor.sdk.asks import Ask, ExportFormat
-from sculptor.sdk.refusals import refusal, unreachable
 from sculptor.tools.arguments import FullRole, Mode, Order
 
 T = TypeVar("T")

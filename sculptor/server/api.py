@@ -31,6 +31,7 @@ from sculptor.server.export import export_json, export_markdown
 from sculptor.server.lanes import Lanes, LiveLane, lane_of
 from sculptor.store.records import DeleteSession, Session, SessionId, TenantId
 from sculptor.tools import ToolAnswer, Work
+from sculptor.tools import api_answers as answers
 from sculptor.tools.arguments import FullSearch
 from sculptor.tools.search import full_search
 
@@ -65,15 +66,15 @@ def api_router(lanes: Lanes) -> APIRouter:
             operation_id=endpoint.__name__,
         )
 
-    add("GET", "", api.list_sessions, models.SessionList)
-    add("GET", "/{session_id}", api.show_session, models.SessionAnswer)
-    add("DELETE", "/{session_id}", api.delete_session, models.DeletedAnswer)
-    add("GET", "/{session_id}/fragments", api.list_fragments, models.FragmentList)
-    add("GET", "/{session_id}/operations", api.list_operations, models.OperationList)
-    add("POST", "/{session_id}/operations", api.perform_operation, models.OperationAnswer)
-    add("GET", "/{session_id}/view", api.show_view, models.ViewAnswer)
-    add("GET", "/{session_id}/diff", api.show_diff, models.DiffAnswer)
-    add("POST", "/{session_id}/search", api.search_session, models.SearchAnswer)
+    add("GET", "", api.list_sessions, answers.SessionList)
+    add("GET", "/{session_id}", api.show_session, answers.SessionAnswer)
+    add("DELETE", "/{session_id}", api.delete_session, answers.DeletedAnswer)
+    add("GET", "/{session_id}/fragments", api.list_fragments, answers.FragmentList)
+    add("GET", "/{session_id}/operations", api.list_operations, answers.OperationList)
+    add("POST", "/{session_id}/operations", api.perform_operation, answers.OperationAnswer)
+    add("GET", "/{session_id}/view", api.show_view, answers.ViewAnswer)
+    add("GET", "/{session_id}/diff", api.show_diff, answers.DiffAnswer)
+    add("POST", "/{session_id}/search", api.search_session, answers.SearchAnswer)
     router.add_api_route(
         "/{session_id}/export",
         api.export_session,
@@ -94,17 +95,17 @@ class _Api:
 
     def list_sessions(
         self, tenant: Tenant, limit: Limit = 100, offset: Offset = 0
-    ) -> models.SessionList:
+    ) -> answers.SessionList:
         """List sessions, last used first."""
         rows = [
             session_row(each) for each in self._store.sessions(tenant, limit=limit, offset=offset)
         ]
-        return models.SessionList(sessions=rows, limit=limit, offset=offset)
+        return answers.SessionList(sessions=rows, limit=limit, offset=offset)
 
-    def show_session(self, tenant: Tenant, session_id: str) -> models.SessionAnswer:
+    def show_session(self, tenant: Tenant, session_id: str) -> answers.SessionAnswer:
         """Show one session: its lanes and what its upstream calls cost."""
         session = self._session(tenant, session_id)
-        return models.SessionAnswer(
+        return answers.SessionAnswer(
             id=session.id,
             created=session.created,
             used=session.used,
@@ -112,32 +113,32 @@ class _Api:
             usage=usage_totals(self._store.usage(tenant, session.id)),
         )
 
-    async def delete_session(self, tenant: Tenant, session_id: str) -> models.DeletedAnswer:
+    async def delete_session(self, tenant: Tenant, session_id: str) -> answers.DeletedAnswer:
         """Delete a session with all that only it uses; this cannot be undone."""
         session = await asyncio.to_thread(self._session, tenant, session_id)
         record = DeleteSession(tenant=tenant, id=session.id)
         await asyncio.wrap_future(self._store.write([record]))
         self._lanes.forget_session(tenant, session.id)
-        return models.DeletedAnswer(id=session.id)
+        return answers.DeletedAnswer(id=session.id)
 
     # One lane
 
     def list_fragments(
         self, tenant: Tenant, session_id: str, lane: LaneName = None
-    ) -> models.FragmentList:
+    ) -> answers.FragmentList:
         """List the fragments of the present messages, in reading order."""
         live = self._open(tenant, session_id, lane)
         rows = [fragment_row(live.context, leaf) for leaf in live.context.fragments()]
-        return models.FragmentList(**_of(live), fragments=rows)
+        return answers.FragmentList(**_of(live), fragments=rows)
 
     def list_operations(
         self, tenant: Tenant, session_id: str, lane: LaneName = None, limit: Newest = 1_000
-    ) -> models.OperationList:
+    ) -> answers.OperationList:
         """List the operations that lead to the lane's version, newest first."""
         session = self._session(tenant, session_id)
         found = lane_of(self._store, tenant, session.id, lane) or _no_lane(session.id, lane)
         made = self._store.operations(tenant, session.id, found.version, limit=limit)
-        return models.OperationList(
+        return answers.OperationList(
             session=session.id,
             lane=found.id,
             version=found.version,
@@ -159,10 +160,10 @@ class _Api:
 
     def show_diff(
         self, tenant: Tenant, session_id: str, lane: LaneName = None
-    ) -> models.DiffAnswer:
+    ) -> answers.DiffAnswer:
         """Show each message that the view changes: as it came and as it is shown."""
         live = self._open(tenant, session_id, lane)
-        return models.DiffAnswer(
+        return answers.DiffAnswer(
             **_of(live),
             tokens_before=live.context.total_tokens,
             tokens_after=live.context.tokens,
@@ -175,22 +176,22 @@ class _Api:
         session_id: str,
         body: models.SearchAsked,
         lane: LaneName = None,
-    ) -> models.SearchAnswer:
+    ) -> answers.SearchAnswer:
         """Search the originals of the present messages, hidden text included."""
         live = self._open(tenant, session_id, lane)
         work = full_search(live.context, FullSearch(**body.model_dump()))
         answer = self._finish(tenant, work)
-        return models.SearchAnswer(**_of(live), results=answer["results"])
+        return answers.SearchAnswer(**_of(live), results=answer["results"])
 
     async def perform_operation(
         self, tenant: Tenant, session_id: str, body: models.OperationBody
-    ) -> models.OperationAnswer:
+    ) -> answers.OperationAnswer:
         """Fold, restore, pin, unpin, cut or undo; the record says that a person did it."""
         try:
             live, edited = await self._edit(tenant, session_id, body)
         except StaleHead:
             live, edited = await self._edit(tenant, session_id, body)
-        return models.OperationAnswer(
+        return answers.OperationAnswer(
             **_of(live),
             operation=edited.receipt.undo,
             fragments=list(edited.fragments),

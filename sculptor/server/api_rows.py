@@ -4,18 +4,18 @@ from collections.abc import Iterable
 
 from sculptor.context import Context
 from sculptor.operations import Operation, Receipt
-from sculptor.server import api_models as models
 from sculptor.state import Fragment, SummaryText
 from sculptor.store.protocol import Totals
 from sculptor.store.records import Lane, UsageRow
+from sculptor.tools import api_answers as answers
 
 _PREVIEW_CHARS = 80
 
 
-def session_row(totals: Totals) -> models.SessionRow:
+def session_row(totals: Totals) -> answers.SessionRow:
     """Return one session of a listing."""
     session = totals.session
-    return models.SessionRow(
+    return answers.SessionRow(
         id=session.id,
         created=session.created,
         used=session.used,
@@ -25,9 +25,9 @@ def session_row(totals: Totals) -> models.SessionRow:
     )
 
 
-def lane_row(lane: Lane) -> models.LaneRow:
+def lane_row(lane: Lane) -> answers.LaneRow:
     """Return one lane of a session."""
-    return models.LaneRow(
+    return answers.LaneRow(
         id=lane.id,
         agent=lane.agent,
         version=lane.version,
@@ -37,12 +37,12 @@ def lane_row(lane: Lane) -> models.LaneRow:
     )
 
 
-def fragment_row(context: Context, fragment: Fragment) -> models.FragmentRow:
+def fragment_row(context: Context, fragment: Fragment) -> answers.FragmentRow:
     """Return one fragment of the present list."""
     text = context.text_of(fragment) or ""
     index = context.index_of(fragment.place)
     at = -1 if index is None else index
-    return models.FragmentRow(
+    return answers.FragmentRow(
         id=fragment.id,
         message=at,
         role=context.messages[at].role,
@@ -59,10 +59,10 @@ def fragment_row(context: Context, fragment: Fragment) -> models.FragmentRow:
     )
 
 
-def operation_row(operation: Operation) -> models.OperationRow:
+def operation_row(operation: Operation) -> answers.OperationRow:
     """Return one operation as recorded."""
     entries = (change.after or change.before for change in operation.changes)
-    return models.OperationRow(
+    return answers.OperationRow(
         id=operation.id,
         kind=operation.kind,
         author=operation.author,
@@ -75,18 +75,18 @@ def operation_row(operation: Operation) -> models.OperationRow:
     )
 
 
-def receipt_row(receipt: Receipt) -> models.ReceiptAnswer:
+def receipt_row(receipt: Receipt) -> answers.ReceiptAnswer:
     """Return a receipt with what follows from it."""
-    return models.ReceiptAnswer(**receipt.to_json())
+    return answers.ReceiptAnswer(**receipt.to_json())
 
 
-def usage_totals(rows: Iterable[UsageRow]) -> list[models.UsageTotals]:
+def usage_totals(rows: Iterable[UsageRow]) -> list[answers.UsageTotals]:
     """Return what upstream calls cost, one row a purpose."""
     by_purpose: dict[str, list[UsageRow]] = {}
     for row in rows:
         by_purpose.setdefault(row.purpose, []).append(row)
     return [
-        models.UsageTotals(
+        answers.UsageTotals(
             purpose=same[0].purpose,
             calls=len(same),
             prompt_tokens=sum(row.prompt_tokens for row in same),
@@ -97,7 +97,7 @@ def usage_totals(rows: Iterable[UsageRow]) -> list[models.UsageTotals]:
     ]
 
 
-def _summary_row(summary: SummaryText) -> models.SummaryRow:
-    return models.SummaryRow(
+def _summary_row(summary: SummaryText) -> answers.SummaryRow:
+    return answers.SummaryRow(
         text=summary.text, focus=summary.focus, tokens=summary.tokens, model=summary.model
     )

@@ -13,8 +13,8 @@ from sculptor import markers
 from sculptor.context import Context
 from sculptor.messages import parse_message
 from sculptor.rendering import stretches_of
-from sculptor.server.api_models import DiffRow, StretchRow
 from sculptor.state import HIDDEN, Fragment
+from sculptor.tools.api_answers import DiffRow, StretchRow
 
 StretchKind = Literal["same", "folded", "summarized", "marked"]
 

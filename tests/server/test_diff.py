@@ -9,10 +9,10 @@ from sculptor.context import Context
 from sculptor.cutting import snap
 from sculptor.messages import make_message, parse_message
 from sculptor.operations import Cut, Fold, Piece, Range, Summarize
-from sculptor.server.api_models import DiffRow
 from sculptor.server.diff import diff_of
 from sculptor.state import FragmentId, SummaryText
 from sculptor.tokens import TokenCounter
+from sculptor.tools.api_answers import DiffRow
 
 COUNTER = TokenCounter()
 TEXTS = st.lists(

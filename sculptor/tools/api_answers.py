@@ -1,11 +1,13 @@
-"""What the management API of a server answers, as values.
+"""What the management API answers, as values: a server gives them, programs read them.
 
-Fields that a newer server adds are left out, so that an older program goes on working.
+These models describe the wire and hold no rule of their own. Messages are shown as JSON values
+here; on the wire they are the client's own bytes. Fields that a newer server adds are left out, so
+that an older program goes on working.
 """
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from sculptor.state import Author, Status
 
@@ -13,7 +15,7 @@ from sculptor.state import Author, Status
 class Answer(BaseModel):
     """The root of all answers."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True)
 
 
 class SessionRow(Answer):
@@ -22,9 +24,9 @@ class SessionRow(Answer):
     id: str
     created: float
     used: float
-    messages: int
+    messages: int = Field(description="Client messages, those of all branches.")
     operations: int
-    billed_tokens: int
+    billed_tokens: int = Field(description="Prompt and completion tokens of all upstream calls.")
 
 
 class SessionList(Answer):
@@ -39,15 +41,15 @@ class LaneRow(Answer):
     """One path through a session's tree and the version in force at its head."""
 
     id: str
-    agent: str
+    agent: str = Field(description="The agent that named it, where one did.")
     version: str
-    operations: int
-    admitted: bool
+    operations: int = Field(description="Operations that lead to its version.")
+    admitted: bool = Field(description="Whether the tools are offered in its requests.")
     used: float
 
 
 class UsageTotals(Answer):
-    """What upstream calls cost for one purpose, in tokens."""
+    """What upstream calls cost for one purpose."""
 
     purpose: Literal["answer", "step", "summary"]
     calls: int
@@ -84,13 +86,10 @@ class SummaryRow(Answer):
 
 
 class FragmentRow(Answer):
-    """An addressed piece of a message; ``start`` and ``end`` are code points in its part.
-
-    ``protected`` says why it may not be hidden now, if it may not.
-    """
+    """An addressed piece of a message; ``start`` and ``end`` are code points in its part."""
 
     id: str
-    message: int
+    message: int = Field(description="Index in the conversation's list of messages.")
     role: str
     part: int
     start: int
@@ -98,10 +97,10 @@ class FragmentRow(Answer):
     tokens: int
     status: Status
     pinned_by: Author | None
-    protected: str | None
+    protected: str | None = Field(description="Why it may not be hidden now, if it may not.")
     summary: SummaryRow | None
-    starts: str
-    ends: str
+    starts: str = Field(description="Its first characters.")
+    ends: str = Field(description="Its last characters, where the first do not show all.")
 
 
 class FragmentList(OfLane):
@@ -111,20 +110,20 @@ class FragmentList(OfLane):
 
 
 class ReceiptAnswer(Answer):
-    """What an operation did to the view; ``undo`` is empty where nothing was changed."""
+    """What an operation did to the view."""
 
     tokens_before: int
     tokens_after: int
-    first_changed: int | None
-    prefix_tokens: int
-    undo: str
+    first_changed: int | None = Field(description="The first message of the view that changed.")
+    prefix_tokens: int = Field(description="Tokens before it, which a provider's cache still has.")
+    undo: str = Field(description="The operation's ID; empty where nothing was changed.")
     cost_tokens: int
     rewritten_tokens: int
     calls_to_pay_back: int | None
 
 
 class OperationRow(Answer):
-    """One operation as recorded, with the fragments it made or changed."""
+    """One operation as recorded."""
 
     id: str
     kind: str
@@ -133,7 +132,7 @@ class OperationRow(Answer):
     time: float
     version: str
     arguments: dict[str, Any]
-    fragments: list[str]
+    fragments: list[str] = Field(description="IDs of the fragments it made or changed.")
     receipt: ReceiptAnswer
 
 
@@ -144,11 +143,11 @@ class OperationList(OfLane):
 
 
 class ViewAnswer(OfLane):
-    """What a model is shown; ``unchanged``: it is the client's list exactly."""
+    """What a model is shown."""
 
     tokens: int
     original_tokens: int
-    unchanged: bool
+    unchanged: bool = Field(description="Whether it is the client's list exactly.")
     messages: list[dict[str, Any]]
 
 
@@ -156,7 +155,9 @@ class StretchRow(Answer):
     """A run of one part's text, as it came and as it is shown."""
 
     part: int
-    kind: Literal["same", "folded", "summarized", "marked"]
+    kind: Literal["same", "folded", "summarized", "marked"] = Field(
+        description="marked: shown whole, with brackets added around it or doubled in it."
+    )
     fragment: str | None
     original: str
     rendered: str
@@ -211,12 +212,9 @@ class SearchAnswer(OfLane):
 
 
 class OperationAnswer(OfLane):
-    """What was done, and the fragments it made or changed.
+    """What was done, and the fragments it made or changed."""
 
-    ``operation`` is the ID that takes it back; empty where nothing was changed.
-    """
-
-    operation: str
+    operation: str = Field(description="The ID that takes it back; empty: nothing was changed.")
     fragments: list[str]
     receipt: ReceiptAnswer
 
@@ -225,4 +223,4 @@ class DeletedAnswer(Answer):
     """Which session was deleted."""
 
     id: str
-    deleted: Literal[True]
+    deleted: Literal[True] = True
