@@ -15,7 +15,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 from starlette.types import ASGIApp, Scope
 
-from sculptor.errors import SettingsError, StoreError
+from sculptor.errors import StoreError
 from sculptor.server.answer import UpstreamTimeouts
 from sculptor.server.api import api_router
 from sculptor.server.api_errors import keep_errors
@@ -85,8 +85,7 @@ class Server:
         if not await self.admission.wait_idle():
             self.admission.evict()
             await asyncio.sleep(0.1)
-        if self.backend.upstream is not None:
-            await self.backend.upstream.close()
+        await self.backend.close()
         await asyncio.to_thread(self.store.close)
 
     def _front(self) -> ASGIApp:
@@ -118,7 +117,8 @@ class Server:
         if allowed and scope["method"] not in allowed:
             raise wrong_method(scope["method"], scope["path"], allowed)
         if is_model:
-            return Models(self.backend.names, self.settings.window_tokens).at(path)
+            window = self.backend.window_tokens or self.settings.window_tokens
+            return Models(self.backend.names, window).at(path)
         raise ApiError(
             404,
             f"{scope['path']} is not served here: the embedded backend has no such path. Attach an "
@@ -215,7 +215,14 @@ def make_backend(settings: Settings) -> Backend:
 
             return EmbeddedBackend(ScriptedModel(), ("scripted", "scripted-paper"))
         case "mom":
-            raise SettingsError("This version ships no trained model: use --backend scripted.")
+            from sculptor.server.mom.backend import MomBackend
+            from sculptor.server.mom.places import need_weights
+
+            return MomBackend(
+                need_weights(settings.mom_weights),
+                memory_mib=settings.mom_memory_mib,
+                device=settings.mom_device,
+            )
 
 
 def counter_maker(settings: Settings) -> Callable[[str], TokenCounter]:

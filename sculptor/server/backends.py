@@ -34,6 +34,15 @@ class Backend(Protocol):
     names: tuple[str, ...]
     """The models, where they live in this process."""
 
+    window_tokens: int | None
+    """The models' window in tokens of their own, where it is known; it bounds the settings'."""
+
+    tokens_per_counted: float
+    """How many tokens of their own one counted token is, about."""
+
+    writes_summaries: bool
+    """Whether the models can be asked for summaries; if not, these are extracts."""
+
     def model(
         self, *, request_id: str, client_headers: Mapping[str, str], client_key: str | None
     ) -> BoundModel:
@@ -44,9 +53,17 @@ class Backend(Protocol):
         """Return the model name that answers bear."""
         ...
 
+    async def close(self) -> None:
+        """Let go of connections, threads and the like; nothing is asked after it."""
+        ...
+
 
 class HttpBackend:
     """An OpenAI-compatible upstream."""
+
+    window_tokens: int | None = None
+    tokens_per_counted = 1.0
+    writes_summaries = True
 
     def __init__(self, upstream: Upstream) -> None:
         self.upstream: Upstream | None = upstream
@@ -62,6 +79,10 @@ class HttpBackend:
     def model_name(self, asked: str) -> str:
         """Return the model name that answers bear: the one the client asked for."""
         return asked
+
+    async def close(self) -> None:
+        """Close the upstream's connections."""
+        await self._upstream.close()
 
 
 class HttpModel:
@@ -160,6 +181,9 @@ class EmbeddedBackend:
     """A model in this process; it says its own name in every answer."""
 
     upstream: Upstream | None = None
+    window_tokens: int | None = None
+    tokens_per_counted = 1.0
+    writes_summaries = True
 
     def __init__(self, model: Model, names: tuple[str, ...]) -> None:
         self._model, self.names = model, names
@@ -174,6 +198,9 @@ class EmbeddedBackend:
     def model_name(self, asked: str) -> str:
         """Return the model name that answers bear: the one of its own that was asked for."""
         return asked if asked in self.names else self.names[0]
+
+    async def close(self) -> None:
+        """Do nothing: it holds nothing."""
 
 
 class EmbeddedModel:

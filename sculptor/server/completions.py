@@ -119,6 +119,8 @@ class ChatCompletions:
     ) -> None:
         self._settings, self._lanes, self._health = settings, lanes, health
         self._backend, self._formatter = backend, formatter
+        self._window = counted_window(settings.window_tokens, backend)
+        self._extracts = settings.summarizer != "model" or not backend.writes_summaries
         self._toolset = toolset(settings.toolset)
         self._messages = MessageCache()
         self._stream_settings = StreamSettings(keep_alive_s=settings.keep_alive)
@@ -339,7 +341,7 @@ class ChatCompletions:
 
     def _room(self, request: ClientRequest, window: int | None = None) -> int:
         """Return how many tokens a view may have, the answer's share left free."""
-        window = window or self._settings.window_tokens
+        window = window or self._window
         asked = request.value.get("max_completion_tokens") or request.value.get("max_tokens")
         reserved = asked if isinstance(asked, int) else _RESERVED_ANSWER_TOKENS
         return int(window * (1 - _UNKNOWN_TOKENIZER_RESERVE)) - min(reserved, window // 2)
@@ -365,7 +367,7 @@ class ChatCompletions:
         surroundings = Surroundings(
             ranked=lambda need: self._ranked(exchange, need),
             embed=self._embedder(exchange),
-            summarizer=ExtractiveSummarizer() if self._settings.summarizer != "model" else None,
+            summarizer=ExtractiveSummarizer() if self._extracts else None,
         )
         return drive(
             plan.turn,
@@ -580,6 +582,13 @@ def _own_headers(exchange: Exchange, live: LiveLane | None, plan: Plan) -> RawHe
     if live is not None:
         headers.append((b"x-session-id", live.session.id.encode()))
     return headers
+
+
+def counted_window(wanted_tokens: int, backend: Backend) -> int:
+    """Return the window in counted tokens: the settings', and at most the backend's own."""
+    if backend.window_tokens is None:
+        return wanted_tokens
+    return min(wanted_tokens, int(backend.window_tokens / backend.tokens_per_counted))
 
 
 def is_overflow(error: UpstreamStatus) -> bool:

@@ -14,6 +14,7 @@ from platformdirs import user_state_path
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 
 from sculptor.errors import SettingsError
+from sculptor.server.mom.places import find_weights
 
 Backend = Literal["openai", "mom", "scripted"]
 Source = Literal["default", "sculptor.toml", "environment", "flag"]
@@ -32,9 +33,19 @@ class Settings(BaseModel):
     durability: Literal["process", "power"] = Field(
         "process", description="What an acknowledged write survives: a crash, or a power cut too."
     )
-    backend: Backend | None = Field(None, description="Empty: openai with an upstream, else mom.")
+    backend: Backend | None = Field(
+        None,
+        description="Empty: openai with an upstream, else mom if it has weights, else scripted.",
+    )
     upstream: str = Field("", description="Base URL of an OpenAI-compatible provider.")
     upstream_key_env: str = Field("", description="Environment variable with the provider's key.")
+    mom_weights: str = Field(
+        "", description="Folder of weights for the mom backend; empty: those that were shipped."
+    )
+    mom_memory_mib: int = Field(
+        256, ge=0, description="Memory for earlier turns, whose tokens are not read again."
+    )
+    mom_device: Literal["cpu", "cuda"] = Field("cpu", description="What runs the mom backend.")
     keys: dict[str, SecretStr] = Field(
         default_factory=dict, description="Client keys by tenant; none: loopback only."
     )
@@ -99,8 +110,10 @@ class Settings(BaseModel):
 
     @property
     def chosen_backend(self) -> Backend:
-        """The backend in force."""
-        return self.backend or ("openai" if self.upstream else "scripted")
+        """The backend in force: with no upstream, ``mom`` where its weights are there."""
+        if self.backend or self.upstream:
+            return self.backend or "openai"
+        return "mom" if self.mom_weights or find_weights() else "scripted"
 
     @property
     def upstream_key(self) -> str | None:

@@ -1,0 +1,175 @@
+"""A request's body, read into what the engine is to do.
+
+What a request may not ask is answered with 400 and the parameter's name. Penalties, ``logit_bias``
+and ``n`` are read over: one answer comes, chosen by ``temperature``, ``top_p`` and ``seed`` alone.
+Without a temperature the likeliest token is taken each time, since this model is made for work on
+a context and not for variety.
+"""
+
+import secrets
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from threading import Lock
+from typing import Any, Literal, cast
+
+import orjson
+
+from sculptor.mom.engine.batch import Request
+from sculptor.mom.engine.sampling import Sampling
+from sculptor.mom.language.grammar import Grammar, GrammarError, GrammarState
+from sculptor.mom.language.protocol import Protocol
+from sculptor.mom.language.template import render_prompt
+from sculptor.mom.language.tokenizer import Tokenizer
+from sculptor.server.envelope import ApiError
+
+ANSWER_TOKENS = 1_024
+"""The most an answer may take where the request sets no limit."""
+
+_MOST_TEMPERATURE = 2.0
+_MOST_TOP = 20
+_LEAST_TOP_P = 1e-9
+_KEPT_GRAMMARS = 16
+_SEED_BITS = 63
+
+Body = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ask:
+    """What the engine reads and how it writes, and what the answer needs besides."""
+
+    request: Request
+    stops: tuple[str, ...]
+    logprobs: bool
+
+
+class AskReader:
+    """Reads bodies; keeps the grammars of tools and schemas met before, with their masks."""
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self._tokenizer = tokenizer
+        self._grammars: OrderedDict[bytes, GrammarState] = OrderedDict()
+        self._lock = Lock()
+
+    def read(self, body: bytes, *, owner: str = "") -> Ask:
+        """Return what a body asks; ``owner`` names whose earlier turns may be gone on from.
+
+        Raises:
+            ApiError: the body is no chat completion request, or a parameter cannot be used.
+        """
+        value = _parse(body)
+        tools = _objects(value, "tools")
+        logprobs = value.get("logprobs") is True
+        request = Request(
+            tokens=render_prompt(
+                _objects(value, "messages"), tools=tools, tokenizer=self._tokenizer
+            ),
+            limit=_limit(value),
+            stop=(Protocol.END,),
+            sampling=_sampling(value, logprobs=logprobs),
+            mask=self._mask(value, tools),
+            owner=owner,
+        )
+        return Ask(request=request, stops=_stops(value), logprobs=logprobs)
+
+    def _mask(self, value: Body, tools: Sequence[Body]) -> GrammarState:
+        """Return the start of the grammar that the request declares."""
+        wanted = value.get("response_format")
+        if wanted is not None and not isinstance(wanted, Mapping):
+            raise _refuse("response_format", "must be an object with a type")
+        choice, parallel = value.get("tool_choice"), value.get("parallel_tool_calls") is not False
+        key = orjson.dumps([tools, choice, wanted, parallel])
+        with self._lock:
+            found = self._grammars.get(key)
+            if found is None:
+                found = self._grammars[key] = self._compile(tools, choice, wanted, parallel)
+            self._grammars.move_to_end(key)
+            while len(self._grammars) > _KEPT_GRAMMARS:
+                self._grammars.popitem(last=False)
+        return found
+
+    def _compile(
+        self, tools: Sequence[Body], choice: object, wanted: Body | None, parallel: bool
+    ) -> GrammarState:
+        try:
+            grammar = Grammar(
+                self._tokenizer,
+                tools=tools,
+                tool_choice=choice,
+                response_format=wanted,
+                parallel=parallel,
+            )
+        except GrammarError as error:
+            raise ApiError(400, f"{error}.", code="invalid_value", param="tool_choice") from None
+        return grammar.start()
+
+
+def _parse(body: bytes) -> Body:
+    try:
+        value = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        value = None
+    if not isinstance(value, dict):
+        raise ApiError(400, "The body must be a JSON object.", code="invalid_value")
+    return cast("Body", value)
+
+
+def _objects(value: Body, name: Literal["messages", "tools"]) -> list[Body]:
+    listed = value.get(name) if name == "messages" else value.get(name) or []
+    if not isinstance(listed, list) or not all(isinstance(item, dict) for item in listed):
+        raise _refuse(name, "must be a list of objects")
+    return listed
+
+
+def _limit(value: Body) -> int:
+    for name in ("max_completion_tokens", "max_tokens"):
+        limit = value.get(name)
+        if limit is not None:
+            if not isinstance(limit, int) or isinstance(limit, bool) or limit < 1:
+                raise _refuse(name, "must be a whole number of at least 1")
+            return limit
+    return ANSWER_TOKENS
+
+
+def _sampling(value: Body, *, logprobs: bool) -> Sampling:
+    temperature = _number(value, "temperature", most=_MOST_TEMPERATURE, default=0.0)
+    top_p = _number(value, "top_p", most=1.0, default=1.0)
+    top = value.get("top_logprobs") or 0
+    if not isinstance(top, int) or isinstance(top, bool) or not 0 <= top <= _MOST_TOP:
+        raise _refuse("top_logprobs", f"must be a whole number from 0 to {_MOST_TOP}")
+    if top and not logprobs:
+        raise _refuse("top_logprobs", "needs logprobs to be true")
+    return Sampling(
+        temperature=temperature, top_p=max(top_p, _LEAST_TOP_P), seed=_seed(value), top=top
+    )
+
+
+def _seed(value: Body) -> int:
+    seed = value.get("seed")
+    if seed is None:
+        return secrets.randbits(_SEED_BITS)
+    if not isinstance(seed, int) or isinstance(seed, bool):
+        raise _refuse("seed", "must be a whole number")
+    return seed % 2**64
+
+
+def _number(value: Body, name: str, *, most: float, default: float) -> float:
+    number = value.get(name)
+    if number is None:
+        return default
+    if not isinstance(number, int | float) or isinstance(number, bool) or not 0 <= number <= most:
+        raise _refuse(name, f"must be a number from 0 to {most:g}")
+    return float(number)
+
+
+def _stops(value: Body) -> tuple[str, ...]:
+    stop = value.get("stop")
+    listed = [stop] if isinstance(stop, str) else stop or []
+    if not isinstance(listed, list) or not all(isinstance(item, str) for item in listed):
+        raise _refuse("stop", "must be a string or a list of strings")
+    return tuple(listed)
+
+
+def _refuse(name: str, problem: str) -> ApiError:
+    return ApiError(400, f"{name} {problem}.", code="invalid_value", param=name)

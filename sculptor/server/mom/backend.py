@@ -1,0 +1,82 @@
+"""The ``mom`` backend: one model, loaded once, for every request of a server."""
+
+import asyncio
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+from sculptor.errors import SettingsError
+from sculptor.mom.engine.cpu import CpuModel
+from sculptor.mom.engine.weights import Weights
+from sculptor.server.mom.loading import load_model
+from sculptor.server.mom.model import BoundMomModel, MomModel
+from sculptor.server.mom.streams import TokenWriter, Writer
+from sculptor.server.upstream import Upstream
+
+Device = Literal["cpu", "cuda"]
+
+_CPU_WIDTH = 8
+_CUDA_WIDTH = 64
+_MIB = 1024 * 1024
+
+TOKENS_PER_COUNTED = 2.0
+"""How many of the model's tokens a counted token is, about: 1.8 to 1.9 in prose and code, since
+its vocabulary of a few thousand cuts text finer than the one the proxy counts with."""
+
+
+class MomBackend:
+    """The shipped model, or another of its kind, in this process."""
+
+    upstream: Upstream | None = None
+    tokens_per_counted = TOKENS_PER_COUNTED
+    writes_summaries = False
+
+    def __init__(self, folder: Path, *, memory_mib: int = 256, device: Device = "cpu") -> None:
+        """Load the weights in ``folder``; ``memory_mib`` bounds what is kept of earlier turns.
+
+        Raises:
+            SettingsError: the weights cannot be used here.
+        """
+        loaded = load_model(folder)
+        self.names: tuple[str, ...] = (loaded.name,)
+        self.window_tokens: int | None = loaded.window_tokens
+        self._writer = _make_writer(loaded.weights, memory_bytes=memory_mib * _MIB, device=device)
+        self._model = MomModel(
+            self._writer,
+            tokenizer=loaded.tokenizer,
+            name=loaded.name,
+            fingerprint=loaded.fingerprint,
+        )
+
+    def model(
+        self, *, request_id: str, client_headers: Mapping[str, str], client_key: str | None
+    ) -> BoundMomModel:
+        """Return the model for one client request."""
+        del request_id, client_headers
+        return BoundMomModel(self._model, owner=client_key or "")
+
+    def model_name(self, asked: str) -> str:
+        """Return the model name that answers bear: its own, whatever was asked for."""
+        del asked
+        return self.names[0]
+
+    async def close(self) -> None:
+        """End what is being written, and the engine's thread."""
+        await asyncio.to_thread(self._writer.close)
+
+
+def _make_writer(weights: Weights, *, memory_bytes: int, device: Device) -> TokenWriter:
+    if device == "cpu":
+        return Writer(CpuModel(weights), memory_bytes=memory_bytes, width=_CPU_WIDTH)
+    try:
+        import torch
+    except ImportError:
+        raise SettingsError(
+            "mom_device is cuda, which needs torch: pip install 'sculptor-context[gpu]'."
+        ) from None
+    from sculptor.mom.engine.torch_model import TorchModel, load_torch
+
+    if not torch.cuda.is_available():
+        raise SettingsError("mom_device is cuda, and torch finds no CUDA device: leave it at cpu.")
+    runtime = TorchModel(load_torch(weights, device="cuda"), rows=_CUDA_WIDTH)
+    return Writer(runtime, memory_bytes=memory_bytes, width=_CUDA_WIDTH)

@@ -1,0 +1,72 @@
+"""The shipped model behind the loop's ``Model`` protocol: requests in, deltas and an answer out."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+
+from sculptor.loop import Event, ModelRequest
+from sculptor.mom.language.tokenizer import Tokenizer
+from sculptor.server.headers import RawHeaders
+from sculptor.server.mom.answering import AnswerWriter
+from sculptor.server.mom.asking import Ask, AskReader
+from sculptor.server.mom.streams import TokenWriter
+
+_LONG_BODY_BYTES = 8_192
+"""A longer body is cut into tokens in a worker thread, so that others are not held up."""
+
+
+class MomModel:
+    """Answers any number of requests at a time."""
+
+    def __init__(
+        self, writer: TokenWriter, *, tokenizer: Tokenizer, name: str, fingerprint: str
+    ) -> None:
+        self._writer, self._tokenizer = writer, tokenizer
+        self._name, self._fingerprint = name, fingerprint
+        self._reader = AskReader(tokenizer)
+
+    async def stream(self, body: bytes, *, owner: str = "") -> AsyncIterator[Event]:
+        """Answer a chat completion request, piece by piece.
+
+        Raises:
+            ApiError: the request cannot be honoured, the engine failed, or the server stops.
+        """
+        ask = await self._read(body, owner)
+        answer = AnswerWriter(tokenizer=self._tokenizer, stops=ask.stops, logprobs=ask.logprobs)
+        reason, reused = None, 0
+        async with aclosing(self._writer.write(ask.request)) as pieces:
+            async for piece in pieces:
+                reused, reason = piece.reused, piece.reason
+                for choice in piece.choices:
+                    for delta in answer.feed(choice):
+                        yield delta
+                    if answer.is_ended:
+                        break
+                if answer.is_ended:
+                    break
+        for delta in answer.finish():
+            yield delta
+        yield answer.completed(
+            "length" if reason == "length" and not answer.is_ended else "stop",
+            prompt_tokens=len(ask.request.tokens),
+            cached_tokens=reused,
+            model=self._name,
+            fingerprint=self._fingerprint,
+        )
+
+    async def _read(self, body: bytes, owner: str) -> Ask:
+        if len(body) < _LONG_BODY_BYTES:
+            return self._reader.read(body, owner=owner)
+        return await asyncio.to_thread(self._reader.read, body, owner=owner)
+
+
+class BoundMomModel:
+    """The model for one client request; ``owner`` names whose earlier turns it may go on from."""
+
+    def __init__(self, model: MomModel, *, owner: str) -> None:
+        self.headers: RawHeaders = []
+        self._model, self._owner = model, owner
+
+    def stream(self, request: ModelRequest) -> AsyncIterator[Event]:
+        """Answer a request, piece by piece."""
+        return self._model.stream(request.body, owner=self._owner)
