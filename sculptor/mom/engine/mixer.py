@@ -101,17 +101,16 @@ class CpuMixer:
         k = self._normed(k)
         v = silu(v).reshape(*memory.shape, c.heads, c.value_dim)
         lead = np.arange(x.shape[0])[:, None]
-        o = self._step_rule(
-            pair=np.stack([k, q * q.dtype.type(c.key_dim**-0.5)], axis=-2),
+        writes = choice.written[lead, memory][..., None]
+        pair = np.empty((*k.shape[:-1], 2, c.key_dim), k.dtype)
+        pair[..., 0, :] = k
+        np.multiply(q, k.dtype.type(c.key_dim**-0.5), out=pair[..., 1, :])
+        o = _step_rule(
+            [[s.memories[m] for m in own] for s, own in zip(states, memory.tolist(), strict=True)],
+            pair=pair,
             v=v,
-            beta=self._strength(beta),
-            decay=np.exp(self._log_decay(gate)),
-            places=[
-                [(state.memories[m], bool(written[m])) for m in picked]
-                for state, picked, written in zip(
-                    states, memory.tolist(), choice.written, strict=True
-                )
-            ],
+            beta=self._strength(beta) * writes,
+            decay=np.exp(self._log_decay(gate) * writes),
         )
         weights = choice.weights[lead, memory][..., None, None]
         mixed = o[:, 0] * weights[:, 0]
@@ -119,49 +118,15 @@ class CpuMixer:
             mixed += o[:, slot] * weights[:, slot]
         return self._out.each(self._gated(mixed, z))
 
-    def _step_rule(
-        self,
-        *,
-        pair: Array,
-        v: Array,
-        beta: Array,
-        decay: Array,
-        places: list[list[tuple[Array, bool]]],
-    ) -> Array:
-        """Write and read the picked memories; ``pair [B, S, H, 2, K]`` holds k over scaled q."""
-        seen = np.empty((*v.shape[:-1], 2, v.shape[-1]), v.dtype)
-        for b, row in enumerate(places):
-            for s, (memory, _) in enumerate(row):
-                np.matmul(pair[b, s], memory, out=seen[b, s])
-        seen *= decay[..., None, None]
-        error = v - seen[..., 0, :]
-        error *= beta[..., None]
-        match = np.einsum("...k,...k->...", pair[..., 0, :], pair[..., 1, :])[..., None]
-        # BLAS takes an outer product only from two terms on; the second one here is q times zero.
-        left, right = pair.swapaxes(-1, -2), np.zeros_like(seen)
-        right[..., 0, :] = error
-        added = np.empty_like(places[0][0][0])
-        for b, row in enumerate(places):
-            for s, (memory, writes) in enumerate(row):
-                if writes:
-                    memory *= decay[b, s][:, None, None]
-                    np.matmul(left[b, s], right[b, s], out=added)
-                    memory += added
-                else:
-                    match[b, s] = 0
-                    seen[b, s] /= decay[b, s][:, None, None]
-        o: Array = seen[..., 1, :] + match * error
-        return o
-
     def _split_front(self, front: Array) -> tuple[Array, Array]:
         width = self._config.key_width
         return front[..., :width], front[..., width:]
 
     def _split_rows(self, rows: Array) -> tuple[Array, Array, Array, Array]:
         c = self._config
-        at = np.cumsum([c.key_width, c.value_width, c.heads])
-        k, v, beta, gate = np.split(rows, at, axis=-1)
-        return k, v, beta, gate
+        beta = c.key_width + c.value_width
+        k, v = rows[..., : c.key_width], rows[..., c.key_width : beta]
+        return k, v, rows[..., beta : beta + c.heads], rows[..., beta + c.heads :]
 
     def _choose(self, logits: Array) -> _Choice:
         c = self._config
@@ -241,3 +206,34 @@ class CpuMixer:
         normed = rms_norm(mixed, weight=self._norm, eps=c.norm_eps)
         opened *= normed.reshape(opened.shape)
         return opened
+
+
+def _step_rule(
+    memories: list[list[Array]], *, pair: Array, v: Array, beta: Array, decay: Array
+) -> Array:
+    """Write and read each token's memories ``[H, K, V]``, in place: return ``o [B, S, H, V]``.
+
+    ``pair [B, S, H, 2, K]`` holds k over scaled q. Where ``beta`` is zero and ``decay`` one,
+    nothing is written.
+    """
+    flat = [memory for own in memories for memory in own]
+    left = pair.reshape(len(flat), *pair.shape[2:])
+    seen = np.empty((*left.shape[:-1], v.shape[-1]), v.dtype)
+    for row, memory in enumerate(flat):
+        np.matmul(left[row], memory, out=seen[row])
+    kept = decay.reshape(len(flat), -1, 1, 1)
+    seen *= kept
+    error = v.reshape(len(flat), *v.shape[2:]) - seen[:, :, 0]
+    strength = beta.reshape(len(flat), -1, 1)
+    error *= strength
+    # BLAS takes an outer product only from two terms on; the second one here is q times zero.
+    right = np.zeros_like(seen)
+    right[:, :, 0] = error
+    added = np.empty_like(flat[0])
+    for row in np.flatnonzero(strength.any(axis=(1, 2))).tolist():
+        flat[row] *= kept[row]
+        np.matmul(left[row].swapaxes(1, 2), right[row], out=added)
+        flat[row] += added
+    match = np.einsum("rhk,rhk->rh", left[:, :, 0], left[:, :, 1])[..., None]
+    o: Array = seen[:, :, 1] + match * error
+    return o.reshape(v.shape)
