@@ -41,6 +41,11 @@ def _rows(played: Played) -> list[tuple[str, list[str]]]:
     return rows
 
 
+def _leads_on(query: str) -> bool:
+    """Whether a query is an item between the separators of a list."""
+    return query[:2] == query[-2:] or re.fullmatch(r"- [\w/ -]+", query) is not None
+
+
 def _one_turn(scene: Scene) -> Scene:
     return Scene(family=scene.family, turns=scene.turns[:1], tools=scene.tools)
 
@@ -81,7 +86,7 @@ def test_what_an_update_asks_for_stands_in_the_excerpt() -> None:
         played = play(scene, form="tools", seed=seed)
         told = _visible(played, "tools")
         original = orjson.loads(play(scene, form="direct", seed=0).steps[0].view[0])["content"]
-        queries = [row for row in _rows(played) if row[0] in original]
+        queries = [r for r in _rows(played) if r[0] in original and not _leads_on(r[0])]
         for query, (text,) in queries:
             value = re.match(r"\w+", text.rpartition(query)[2])
             assert value
@@ -104,6 +109,45 @@ def test_no_policy_needs_more_steps_than_a_turn_has() -> None:
         scene = _one_turn(updates.draw(_rng(seed), chars=16_000))
         longest = max(longest, len(play(scene, form="tools", seed=seed).steps))
     assert 10 < longest <= 20
+
+
+def test_what_is_asked_stays_in_view_when_text_is_put_away() -> None:
+    seen = 0
+    for seed in range(40):
+        scene = _one_turn(updates.draw(_rng(seed), chars=14_000))
+        played = play(scene, form="tools", seed=seed)
+        if scene.family != "updates" or len(scene.turns[0].said) > 1:
+            continue
+        shown = orjson.loads(played.steps[1].view[0])["content"]
+        original = scene.turns[0].said[0]["content"]
+        lines = _visible(played, "tools").split("\n")
+        assert "⟦f" in shown
+        assert shown.endswith(original[-200:])
+        tail = shown.rpartition("⟧")[2]
+        queries = [query for query, _ in _rows(played) if not _leads_on(query)]
+        assert any(query in tail for query in queries) or len(queries) < 8
+        if len(lines) > 20:
+            assert original[-1_000:] in shown
+        seen += 1
+    assert seen > 15
+
+
+def test_a_misspelled_item_is_found_by_what_is_nearest() -> None:
+    mended = 0
+    for seed in range(250):
+        scene = _one_turn(updates.draw(_rng(seed), chars=5_000))
+        if scene.family != "misspelled":
+            continue
+        played = play(scene, form="tools", seed=seed)
+        (wrong, none), (right, (text,)) = _rows(played)
+        assert none == []
+        assert wrong != right
+        (answer,) = _visible(played, "tools").split("\n")
+        value = re.match(r"\w+", text.rpartition(right)[2])
+        assert value
+        assert value[0] in answer
+        mended += 1
+    assert mended >= 3
 
 
 def test_long_text_is_put_away_and_the_view_stays_short() -> None:

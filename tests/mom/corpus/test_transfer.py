@@ -21,14 +21,10 @@ def _worked(sample, asks, options):
     turn = Turn(
         said=tuple(sample.messages),
         direct=say(""),
-        tools=look_up(asks, chars=sum(map(len, _texts(sample.messages))), options=options),
+        tools=look_up(asks, options=options),
     )
     scene = Scene(family="eval", turns=(turn,), tools=tuple(sample.tools))
     return play(scene, form="tools", seed=3)
-
-
-def _texts(messages) -> list[str]:
-    return [str(message["content"] or "") for message in messages]
 
 
 def _found(played) -> dict[str, str]:

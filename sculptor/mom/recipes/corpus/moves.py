@@ -14,8 +14,8 @@ from sculptor.mom.recipes.corpus.scene import Answers, Call, Move, Script
 PER_CALL = 3
 """Things looked up in one call; up to one more where that is all of them."""
 
-FOLD_CHARS = 9_000
-"""Past this a conversation is put away before anything is looked up in it."""
+FOLD_BYTES = 9_000
+"""A view longer than this is put away before anything is looked up in it."""
 
 CALL_CHARS = 3_000
 """Up to this, few things are answered as they stand, without a call."""
@@ -48,18 +48,25 @@ def search(queries: Sequence[str], **options: Any) -> Call:
     return Call(name="search_context", arguments={"queries": list(queries), **options})
 
 
-def put_away() -> Call:
-    """Return the call that cuts and hides every long message but what is protected."""
+def put_away() -> Move:
+    """Return the move that cuts and hides every long message, where the view is long.
+
+    What is protected stays, the end of the newest user message with the question among it.
+    """
     arguments = {"num_fragments": 1, "fold_except": list[int]()}
-    return Call(name="fragment_context", arguments=arguments)
+    call = Call(name="fragment_context", arguments=arguments)
+    return Move(calls=(call,), only_over=FOLD_BYTES)
 
 
-def look_up(asks: Sequence[Ask], *, chars: int, options: Mapping[str, Any]) -> Script:
-    """Return the script that looks up and tells everything asked for, in its order."""
+def look_up(asks: Sequence[Ask], *, options: Mapping[str, Any], folds: bool = True) -> Script:
+    """Return the script that looks up and tells everything asked for, in its order.
+
+    ``folds`` says that the question stays in view when old text is put away.
+    """
 
     def script() -> Steps:
-        if chars > FOLD_CHARS:
-            yield Move(calls=(put_away(),))
+        if folds:
+            yield put_away()
         text = ""
         for batch, onward in batches(asks):
             queries = [ask.query for ask in batch] + ([onward] if onward else [])
@@ -78,12 +85,11 @@ def batches(asks: Sequence[Ask]) -> list[tuple[Sequence[Ask], str]]:
     return [(cut, "" if cut is cuts[-1] else cut[-1].onward) for cut in cuts]
 
 
-def search_then_say(queries: Sequence[str], text: str, *, chars: int, **options: Any) -> Script:
+def search_then_say(queries: Sequence[str], text: str, **options: Any) -> Script:
     """Return the script that looks once and answers."""
 
     def script() -> Steps:
-        if chars > FOLD_CHARS:
-            yield Move(calls=(put_away(),))
+        yield put_away()
         yield Move(calls=(search(queries, **options),))
         yield Move(text=text)
 

@@ -42,8 +42,8 @@ def play(
 ) -> Played:
     """Play a scene to its end.
 
-    ``window`` (in o200k tokens) has the product fold what is over it before each turn, as its proxy
-    does. Refused calls that no scene planned are an error of the scene's author.
+    ``window`` (in o200k tokens) has the product fold what is over it beforehand, as its proxy does.
+    Refused calls that no scene planned are an error of the scene's author.
 
     Raises:
         ValueError: a call that was not planted was refused.
@@ -90,7 +90,8 @@ class _Player:
         self, scene: Scene, *, form: Form, seed: int, ledger: bool, window: int | None
     ) -> None:
         self._context = Context(seed=seed.to_bytes(8, "big"), clock=lambda: 0.0)
-        self._form, self._ledger, self._window = form, ledger, window
+        self._form, self._ledger = form, ledger
+        self._window = window if form == "tools" and scene.foldable else None
         self.tools = [*scene.tools, *(self._context.tools() if form == "tools" else ())]
         self.steps: list[RolloutStep] = []
         self.planted: set[int] = set()
@@ -103,7 +104,7 @@ class _Player:
         for name, result in zip(self._open, turn.results, strict=True):
             self._append({"role": "tool", "tool_call_id": name, "content": result})
         self._open = []
-        if self._window is not None and self._form == "tools":
+        if self._window is not None and not self.steps:
             fold_to_fit(self._context.core, self._window)
         self._follow(turn)
 
@@ -112,6 +113,9 @@ class _Player:
         texts = _Texts()
         move = next(script)
         while True:
+            if move.only_over and self._shown_bytes() <= move.only_over:
+                move = script.send(())
+                continue
             own = bool(move.calls) and all(self._is_ours(call) for call in move.calls)
             texts.pieces.append(move.text)
             message = self._noted(move)
@@ -121,6 +125,9 @@ class _Player:
             self._append(message)
             answers = [self._answered(call, move) for call in message["tool_calls"]]
             move = script.send(answers)
+
+    def _shown_bytes(self) -> int:
+        return sum(map(len, self._context.wire()))
 
     def _is_ours(self, call: Call) -> bool:
         return self._context.is_internal(wire_call("", call))

@@ -6,7 +6,7 @@ nothing else. A move without calls of the context tools ends the turn.
 """
 
 from collections.abc import Callable, Generator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
 
 Wire = Mapping[str, Any]
@@ -28,12 +28,14 @@ class Call:
 class Move:
     """What the policy says in one step: text, calls, or both.
 
-    A ``planted`` move is a mistake for the policy to recover from; it is never trained on.
+    A ``planted`` move is a mistake for the policy to recover from; it is never trained on. One with
+    ``only_over`` is passed over where the view has no more bytes than that.
     """
 
     text: str = ""
     calls: tuple[Call, ...] = ()
     planted: bool = False
+    only_over: int = 0
 
 
 Answers = Sequence[Mapping[str, Any]]
@@ -55,11 +57,15 @@ class Turn:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scene:
-    """A conversation to be played; ``tools`` are the client's own."""
+    """A conversation to be played; ``tools`` are the client's own.
+
+    ``foldable`` says that it can still be answered after old text was folded to fit a window.
+    """
 
     family: str
     turns: tuple[Turn, ...]
-    tools: tuple[Wire, ...] = field(default=())
+    tools: tuple[Wire, ...] = ()
+    foldable: bool = True
 
 
 def user(text: str) -> Wire:
@@ -82,8 +88,13 @@ def say(text: str) -> Script:
 
 
 def one_answer(
-    family: str, said: Sequence[Wire], *, direct: str, tools: Script | None = None
+    family: str,
+    said: Sequence[Wire],
+    *,
+    direct: str,
+    tools: Script | None = None,
+    foldable: bool = True,
 ) -> Scene:
     """Return a scene of one turn."""
     turn = Turn(said=tuple(said), direct=say(direct), tools=tools or say(direct))
-    return Scene(family=family, turns=(turn,))
+    return Scene(family=family, turns=(turn,), foldable=foldable)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from sculptor.mom.recipes.corpus.moves import FOLD_CHARS, Steps, needs_tools, put_away, search
+from sculptor.mom.recipes.corpus.moves import Steps, needs_tools, put_away, search
 from sculptor.mom.recipes.corpus.prose import essay
 from sculptor.mom.recipes.corpus.scene import Move, Scene, Script, one_answer, user
 from sculptor.mom.recipes.corpus.words import code, distinct, made_up, name, place
@@ -162,7 +162,7 @@ def draw(rng: random.Random, *, chars: int) -> Scene:
     said = [user(_frame(rng, text, question))]
     if not needs_tools(len(text)):
         return one_answer("chains", said, direct=answer)
-    return one_answer("chains", said, direct=answer, tools=_climb(path, answer, len(text)))
+    return one_answer("chains", said, direct=answer, tools=_climb(path, answer))
 
 
 def _link(rng: random.Random, relation: _Relation, upper: str, lower: str) -> str:
@@ -210,12 +210,11 @@ def _frame(rng: random.Random, text: str, question: str) -> str:
     return f"{opening}\n\n{text}\n\n{ending}{question}"
 
 
-def _climb(path: Sequence[str], answer: str, chars: int) -> Script:
+def _climb(path: Sequence[str], answer: str) -> Script:
     """Search each name on the path, the last one too: nothing leads on from it."""
 
     def script() -> Steps:
-        if chars > FOLD_CHARS:
-            yield Move(calls=(put_away(),))
+        yield put_away()
         for reached in path:
             call = search([reached], max_results=MAX_HITS, context_size=CONTEXT_CHARS)
             yield Move(calls=(call,))

@@ -106,9 +106,8 @@ def _scene(
     options: dict[str, object] = {"max_results": 1, "context_size": CONTEXT_CHARS}
     if at_start:
         options["order"] = "last"
-    shown = 0 if at_start else chars
-    tools = look_up(asks, chars=shown, options=options)
-    return one_answer("needles", said, direct=direct, tools=tools)
+    tools = look_up(asks, options=options, folds=not at_start)
+    return one_answer("needles", said, direct=direct, tools=tools, foldable=not at_start)
 
 
 def _absent(rng: random.Random, text: str) -> Scene | None:
@@ -121,7 +120,7 @@ def _absent(rng: random.Random, text: str) -> Scene | None:
     if not needs_tools(chars):
         return one_answer("absent", said, direct=answer)
     options = {"max_results": 1, "context_size": CONTEXT_CHARS}
-    tools = search_then_say([fact.subject], answer, chars=chars, **options)
+    tools = search_then_say([fact.subject], answer, **options)
     return one_answer("absent", said, direct=answer, tools=tools)
 
 

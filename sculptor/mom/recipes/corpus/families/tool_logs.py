@@ -98,7 +98,7 @@ def _scene(
 ) -> Scene:
     size = sum(len(orjson.dumps(message)) for message in said)
     direct = say("\n".join(ask.line for ask in asks))
-    script = look_up(asks, chars=size, options=OPTIONS) if needs_tools(size) else direct
+    script = look_up(asks, options=OPTIONS) if needs_tools(size) else direct
     turn = Turn(said=tuple(said), direct=direct, tools=script)
     return Scene(family=family, turns=(turn,), tools=tools)
 

@@ -11,16 +11,21 @@ from typing import Any
 
 from sculptor.mom.recipes.corpus.moves import (
     CALL_CHARS,
+    PER_CALL,
     Ask,
+    Steps,
     look_up,
     needs_tools,
+    put_away,
+    search,
     search_then_say,
 )
 from sculptor.mom.recipes.corpus.prose import sentence
-from sculptor.mom.recipes.corpus.scene import Scene, Turn, Wire, one_answer, say, user
+from sculptor.mom.recipes.corpus.scene import Move, Scene, Turn, Wire, one_answer, say, user
 from sculptor.mom.recipes.corpus.surfaces import Surface, draw_surface, shuffled_updates, stream
 from sculptor.mom.recipes.corpus.wording import draw_wording
 from sculptor.mom.recipes.corpus.words import NAMING, SAYING, Draw, distinct, made_up, pick
+from sculptor.search import nearest
 
 MOST_ITEMS = 48
 CONTEXT_CHARS = 60
@@ -29,6 +34,8 @@ OPTIONS: Mapping[str, Any] = {"context_size": CONTEXT_CHARS, "latest_per_query":
 """How a last value is searched for."""
 
 _MORE_SHARE = 0.6
+_QUESTION_CHARS = 1_200
+"""Longer questions would not stay in view whole when the message is put away."""
 
 _OPENINGS = (
     "Below, {count} {groups} are filled and refilled: {items}. Watch what each ends up with.",
@@ -63,7 +70,8 @@ _ABSENT = (
     "The text does not mention {item}.",
     "I find no {item} above.",
 )
-_SEPARATORS = (", ", "; ", " / ", "\n- ", " + ")
+_BULLET = "\n- "
+_SEPARATORS = (", ", "; ", " / ", _BULLET, " + ")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,9 +93,8 @@ def draw(rng: random.Random, *, chars: int) -> Scene:
     """Draw a scene with a stream of about ``chars`` characters."""
     while True:
         drawn = _draw_stream(rng, chars)
-        kind = rng.choices(("many", "one", "count", "absent"), (70, 14, 8, 8))[0]
-        make = {"many": _many, "one": _one, "count": _count, "absent": _absent}[kind]
-        scene = make(rng, drawn)
+        kind = rng.choices(_KINDS, (68, 14, 7, 7, 4))[0]
+        scene = kind(rng, drawn)
         if scene is not None:
             more = rng.random() < (_MORE_SHARE if chars < CALL_CHARS else _MORE_SHARE / 2)
             return _with_more(rng, scene, drawn) if more else scene
@@ -142,7 +149,10 @@ def _many(rng: random.Random, drawn: _Stream) -> Scene | None:
     wording, separator = draw_wording(rng), rng.choice(_SEPARATORS)
     listed = separator.join(asked)
     question = _fill(rng, rng.choice(_QUESTIONS), drawn.groups, items=listed)
-    said = _said(rng, drawn, f"{question} {wording.demand}", listed)
+    question = f"{question} {wording.demand}"
+    if len(question) > _QUESTION_CHARS:
+        return None
+    said = _said(rng, drawn, question, listed)
     asks = [
         Ask(
             query=drawn.surface.query(item),
@@ -151,11 +161,24 @@ def _many(rng: random.Random, drawn: _Stream) -> Scene | None:
         )
         for item in asked
     ]
+    if not _lead_on(str(said[-1]["content"]), asks, asked):
+        return None
     return _scene("updates", drawn, said, asks, asked)
 
 
 def _onward(item: str, separator: str) -> str:
-    return f"- {item}" if separator == "\n- " else f"{item}{separator}"
+    """Return an item as only the list of what is asked for shows it."""
+    return f"- {item}" if separator == _BULLET else f"{separator}{item}{separator}"
+
+
+def _lead_on(text: str, asks: Sequence[Ask], asked: Sequence[str]) -> bool:
+    """Whether the last occurrence of what leads on from each batch stands before the next item."""
+    for at in range(PER_CALL - 1, len(asks) - 1, PER_CALL):
+        onward = asks[at].onward
+        after = text[text.rfind(onward) + len(onward) :]
+        if not after.removeprefix(_BULLET).startswith(asked[at + 1]):
+            return False
+    return True
 
 
 def _one(rng: random.Random, drawn: _Stream) -> Scene | None:
@@ -176,16 +199,21 @@ def _one_ask(rng: random.Random, drawn: _Stream) -> tuple[str, Ask, str]:
 
 
 def _with_more(rng: random.Random, scene: Scene, drawn: _Stream) -> Scene:
-    """Return the scene with up to four more questions, each in a turn of its own."""
+    """Return the scene with up to four more questions, each in a turn of its own.
+
+    Where all records would be out of view by then, nobody could tell how they are written.
+    """
     said = [str(message["content"]) for message in scene.turns[0].said]
     chars = sum(map(len, said))
+    if len(said) > 1 and chars > CALL_CHARS:
+        return scene
     turns = list(scene.turns)
     for _ in range(rng.randint(1, 4)):
         question, ask, item = _one_ask(rng, drawn)
         if not _finds([*said, question], ask, drawn, item):
             continue
         direct = say(ask.line)
-        tools = look_up([ask], chars=0, options=OPTIONS) if needs_tools(chars) else direct
+        tools = look_up([ask], options=OPTIONS) if needs_tools(chars) else direct
         turns.append(Turn(said=(user(question),), direct=direct, tools=tools))
     return replace(scene, turns=tuple(turns))
 
@@ -201,18 +229,17 @@ def _scene(
     direct = "\n".join(ask.line for ask in asks)
     if not needs_tools(chars, items=len(asks)):
         return one_answer(family, said, direct=direct)
-    tools = look_up(asks, chars=chars, options=OPTIONS)
-    return one_answer(family, said, direct=direct, tools=tools)
+    tools = look_up(asks, options=OPTIONS)
+    return one_answer(family, said, direct=direct, tools=tools, foldable=len(said) == 1)
 
 
 def _finds(texts: Sequence[str], ask: Ask, drawn: _Stream, item: str) -> bool:
-    """Whether the query's last occurrence is the last record, and the list's its own last."""
+    """Whether the query's last occurrence is the item's last record."""
     found = next((text for text in reversed(texts) if ask.query in text), None)
     if found is None:
         return False
     at = found.rindex(ask.query) + len(ask.query)
-    is_record = found.startswith(f"{drawn.last(item)}{drawn.surface.end}"[:-1], at)
-    return is_record and (not ask.onward or ask.onward in texts[-1] or item == drawn.items[-1])
+    return found.startswith(f"{drawn.last(item)}{drawn.surface.end}"[:-1], at)
 
 
 def _count(rng: random.Random, drawn: _Stream) -> Scene | None:
@@ -227,8 +254,8 @@ def _count(rng: random.Random, drawn: _Stream) -> Scene | None:
     answer = rng.choice(("{}", "{} times.", "It was set {} times.")).format(times)
     if not needs_tools(chars) and times < 6:
         return one_answer("counting", said, direct=answer)
-    tools = search_then_say([query], answer, chars=chars, max_results=1, context_size=50)
-    return one_answer("counting", said, direct=answer, tools=tools)
+    tools = search_then_say([query], answer, max_results=1, context_size=50)
+    return one_answer("counting", said, direct=answer, tools=tools, foldable=len(said) == 1)
 
 
 def _absent(rng: random.Random, drawn: _Stream) -> Scene | None:
@@ -244,8 +271,38 @@ def _absent(rng: random.Random, drawn: _Stream) -> Scene | None:
     answer = rng.choice(_ABSENT).format(item=item)
     if not needs_tools(chars):
         return one_answer("absent", said, direct=answer)
-    tools = search_then_say([query], answer, chars=chars, **OPTIONS)
-    return one_answer("absent", said, direct=answer, tools=tools)
+    tools = search_then_say([query], answer, **OPTIONS)
+    return one_answer("absent", said, direct=answer, tools=tools, foldable=len(said) == 1)
+
+
+def _misspelled(rng: random.Random, drawn: _Stream) -> Scene | None:
+    """Ask for an item with a letter left out: the search finds nothing, and says what is near."""
+    item = rng.choice([item for item in drawn.items if len(item) > 5] or drawn.items)
+    at = rng.randrange(1, len(item))
+    wrong = item[:at] + item[at + 1 :]
+    asked = drawn.surface.query(wrong)
+    said = _said(rng, drawn, _fill(rng, rng.choice(_ONE), drawn.groups, item=wrong), "")
+    texts = [message["content"] for message in said]
+    ask = Ask(query=drawn.surface.query(item), line=drawn.last(item))
+    chars = sum(map(len, texts))
+    if any(asked in text for text in texts) or not _finds(texts, ask, drawn, item):
+        return None
+    if not needs_tools(chars):
+        return None
+    if not any(item in text[m.start : m.end] for text in texts for m in nearest([text], asked)):
+        return None
+    line = f"{item}: {ask.line}"
+
+    def script() -> Steps:
+        yield put_away()
+        yield Move(calls=(search([asked], **OPTIONS),))
+        yield Move(calls=(search([ask.query], **OPTIONS),))
+        yield Move(text=line)
+
+    return one_answer("misspelled", said, direct=line, tools=script, foldable=len(said) == 1)
+
+
+_KINDS = (_many, _one, _count, _absent, _misspelled)
 
 
 def _fill(rng: random.Random, template: str, groups: str, **words: str) -> str:

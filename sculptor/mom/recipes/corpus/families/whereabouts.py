@@ -42,7 +42,7 @@ def draw(rng: random.Random, *, chars: int) -> Scene:
     if not needs_tools(size):
         return one_answer("whereabouts", said, direct=direct)
     options = {"max_results": 2, "context_size": CONTEXT_CHARS, "order": "last"}
-    tools = look_up(asks, chars=size, options=options)
+    tools = look_up(asks, options=options)
     return one_answer("whereabouts", said, direct=direct, tools=tools)
 
 
