@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from sculptor.context import Context
 from sculptor.cutting import cut
 from sculptor.errors import InvalidMessage
-from sculptor.operations import Cut, Piece
+from sculptor.operations import Cut, Piece, Range
 from sculptor.state import Place
 
 MIN_MESSAGE_TOKENS = 400
@@ -55,12 +55,27 @@ def cuts_of(
         text = context.messages[index].parts[where.part].text
         if not text[where.start : where.end].strip():
             continue
-        made = cut(
-            text,
-            start=where.start,
-            end=where.end,
-            pieces=num_fragments,
-            size_tokens=size_tokens,
-            counter=context.counter,
+        pieces = pieces_of(
+            context, where, text, num_fragments=num_fragments, size_tokens=size_tokens
         )
-        yield Cut(where, tuple(Piece(piece.start, piece.end, piece.tokens) for piece in made))
+        yield Cut(where, pieces)
+
+
+def pieces_of(
+    context: Context,
+    where: Range,
+    text: str,
+    *,
+    num_fragments: int | None,
+    size_tokens: int | None,
+) -> tuple[Piece, ...]:
+    """Return the pieces of a range of a part with this text: so many, or so long."""
+    made = cut(
+        text,
+        start=where.start,
+        end=where.end,
+        pieces=num_fragments,
+        size_tokens=size_tokens,
+        counter=context.counter,
+    )
+    return tuple(Piece(piece.start, piece.end, piece.tokens) for piece in made)

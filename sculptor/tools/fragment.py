@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from sculptor.changes import plan
 from sculptor.context import Context
-from sculptor.cutting import cut, snap
+from sculptor.cutting import snap
 from sculptor.errors import ToolError
 from sculptor.messages import INSTRUCTION_ROLES, RESULT_ROLES, Message
 from sculptor.operations import Cut, Fold, Piece, Range, Request
@@ -13,7 +13,7 @@ from sculptor.search import nearest
 from sculptor.state import Fragment, FragmentId
 from sculptor.tools.answers import acknowledge, describe
 from sculptor.tools.arguments import FullFragment, PaperFragment
-from sculptor.tools.cuts import MIN_MESSAGE_TOKENS
+from sculptor.tools.cuts import MIN_MESSAGE_TOKENS, pieces_of
 from sculptor.tools.hide import hidden_by
 from sculptor.tools.needs import ToolAnswer, Work
 
@@ -167,18 +167,10 @@ def _request(
 def _pieces(
     context: Context, where: Range, count: int | None, size_tokens: int | None
 ) -> tuple[Piece, ...]:
-    text = _text(context, where)
     if size_tokens is None:
         count = DEFAULT_PIECES if count is None else count
-    made = cut(
-        text,
-        start=where.start,
-        end=where.end,
-        pieces=count,
-        size_tokens=size_tokens,
-        counter=context.counter,
-    )
-    return tuple(Piece(piece.start, piece.end, piece.tokens) for piece in made)
+    text = _text(context, where)
+    return pieces_of(context, where, text, num_fragments=count, size_tokens=size_tokens)
 
 
 def _between(context: Context, start: str, end: str, role: str) -> Found:
