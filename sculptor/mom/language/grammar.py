@@ -86,7 +86,12 @@ class Grammar:
 
 
 def _first(offer: Offer | None, *, must_call: bool, plain: int | None) -> frozenset[Stack]:
-    """Return the stacks a turn begins with."""
+    """Return the stacks a turn begins with; where a call must come, it comes first.
+
+    Text before it might go on for ever.
+    """
+    if must_call and offer is not None:
+        return frozenset([(Calls(offer),)])
     if plain is None:
         return frozenset([(FreeText(offer, not must_call),)])
     answer: Stack = (Fixed((END,)), Value(plain))

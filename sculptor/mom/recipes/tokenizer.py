@@ -1,22 +1,27 @@
-"""Make the tokenizer of the language model: ``python -m sculptor.mom.recipes.tokenizer``.
+"""Make the tokenizer of the language model: ``python -m sculptor.mom.recipes.tokenizer [OUT]``.
 
 Merges are learned from given texts and from the strings that the product's own tools write; the
 same texts give the same file. Fixed strings (keys of answers, parts of markers) are tokens of their
 own, and so is each word of the product's answers, whatever the texts hold.
 """
 
+import re
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from pydoc_data import topics
 
 from tokenizers import AddedToken, Regex, decoders, models, pre_tokenizers, trainers
 from tokenizers import Tokenizer as Bpe
 
 from sculptor.mom.language.protocol import ARGUMENT_NAMES, TEXT_OFFSET, TOOL_NAMES
 from sculptor.mom.language.tokenizer import PIECE_PATTERN, Tokenizer
+from sculptor.mom.recipes.corpus.samples import iter_texts
 from sculptor.tools.registry import toolset
 
 VOCAB_SIZE = 4096
+
+SHIPPED = Path(__file__).parent.parent / "language" / "tokenizer.json"
 
 ANSWER_KEYS = (
     "after",
@@ -86,7 +91,15 @@ _MORE_WORDS = (
 )
 
 _ALWAYS = 1_000
-"""Lines of the product's own words, so many that their merges come first."""
+"""How often each of the product's own words is counted, so that its merges come early."""
+
+_SAMPLES = 600
+"""Samples of the training corpus that merges are learned from."""
+
+_RUNS = ("  ", "    ", "\n\n")
+"""Runs of spaces and line ends that are counted with the words."""
+
+_WORD = re.compile(r"[^\W\d_]+")
 
 
 def train_tokenizer(texts: Iterable[str], *, vocab_size: int = VOCAB_SIZE) -> Tokenizer:
@@ -119,16 +132,22 @@ def train_tokenizer(texts: Iterable[str], *, vocab_size: int = VOCAB_SIZE) -> To
         show_progress=False,
         min_frequency=2,
     )
-    bpe.train_from_iterator(_with_own_words(texts), trainer)
+    bpe.train_from_iterator(_counted(texts), trainer)
     bpe.add_tokens([AddedToken(text, normalized=False) for text in FIXED_STRINGS])
     return Tokenizer(bpe)
 
 
-def _with_own_words(texts: Iterable[str]) -> Iterator[str]:
-    yield from texts
-    line = " ".join(sorted(own_words()))
+def _counted(texts: Iterable[str]) -> Iterator[str]:
+    """Yield each text's words once, then the product's own words many times.
+
+    A made-up name that one text repeats must not become a token: what counts is in how many texts
+    a word occurs.
+    """
+    for text in texts:
+        yield " ".join(sorted({*_WORD.findall(text)}))
+    line = "1".join([*sorted(own_words()), *_RUNS])
     for _ in range(_ALWAYS):
-        yield " ".join([line] * 100)
+        yield line
 
 
 def own_words() -> set[str]:
@@ -140,12 +159,21 @@ def own_words() -> set[str]:
     return {word for name in names for word in name.split("_")}
 
 
+def corpus_texts() -> Iterator[str]:
+    """Yield what the shipped tokenizer is learned from.
+
+    The training corpus, and the paragraphs of Python's own help: without general English, words
+    that no sample holds would be cut into single letters.
+    """
+    yield from iter_texts(0, samples=_SAMPLES)
+    for topic in topics.topics.values():
+        yield from topic.split("\n\n")
+
+
 def main(arguments: list[str]) -> None:
-    """Train on the given UTF-8 files and write the tokenizer to the first path."""
-    if len(arguments) < 2:
-        raise SystemExit("usage: python -m sculptor.mom.recipes.tokenizer OUT.json TEXT...")
-    target, *sources = map(Path, arguments)
-    tokenizer = train_tokenizer(source.read_text("utf-8") for source in sources)
+    """Train on the corpus and write the tokenizer to a path, by default the shipped one's."""
+    target = Path(arguments[0]) if arguments else SHIPPED
+    tokenizer = train_tokenizer(corpus_texts())
     target.write_bytes(tokenizer.to_json())
     print(f"{target}: {tokenizer.vocab_size} ids")
 

@@ -23,7 +23,7 @@ CLOSING = [
     np.array(TOKENIZER.encode('"}]')),
 ]
 SLOW = settings(
-    max_examples=40,
+    max_examples=25,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
 )
