@@ -1,12 +1,11 @@
 """Streams in which items are set again and again: the last value counts.
 
-Asked for are all items, some, one; how often one was set; or one that is not there. Streams stand
-in the message of the question, before it, or in several messages.
+Asked for are all items, some, one; how often one was set; or one that is not there, or misspelled.
 """
 
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from sculptor.mom.recipes.corpus.moves import (
@@ -20,14 +19,12 @@ from sculptor.mom.recipes.corpus.moves import (
     search,
     search_then_say,
 )
-from sculptor.mom.recipes.corpus.prose import sentence
 from sculptor.mom.recipes.corpus.scene import Move, Scene, Turn, Wire, one_answer, say, user
-from sculptor.mom.recipes.corpus.surfaces import Surface, draw_surface, shuffled_updates, stream
+from sculptor.mom.recipes.corpus.streams import Stream, draw_stream, messages_of
 from sculptor.mom.recipes.corpus.wording import draw_wording
-from sculptor.mom.recipes.corpus.words import NAMING, SAYING, Draw, distinct, made_up, pick
+from sculptor.mom.recipes.corpus.words import made_up, pick
 from sculptor.search import nearest
 
-MOST_ITEMS = 48
 CONTEXT_CHARS = 60
 
 OPTIONS: Mapping[str, Any] = {"context_size": CONTEXT_CHARS, "latest_per_query": True}
@@ -37,14 +34,6 @@ _MORE_SHARE = 0.6
 _QUESTION_CHARS = 1_200
 """Longer questions would not stay in view whole when the message is put away."""
 
-_OPENINGS = (
-    "Below, {count} {groups} are filled and refilled: {items}. Watch what each ends up with.",
-    "These {groups} change all the time ({items}). Read along, I will ask about them.",
-    "Here is how the {groups} went. They are {items}.",
-    "A log of {groups} follows. Later lines overrule earlier ones.",
-    "Please go through these {groups}; only what was said last holds.",
-    "{groups}, in the order in which they came:",
-)
 _QUESTIONS = (
     "Tell me what these hold at the end: {items}.",
     "Now, what did each of these end up with: {items}?",
@@ -74,25 +63,10 @@ _BULLET = "\n- "
 _SEPARATORS = (", ", "; ", " / ", _BULLET, " + ")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Stream:
-    """A drawn stream and the words it is spoken of with."""
-
-    surface: Surface
-    items: Sequence[str]
-    records: Sequence[tuple[str, str]]
-    text: str
-    groups: str
-
-    def last(self, item: str) -> str:
-        """Return an item's last value."""
-        return next(value for name, value in reversed(self.records) if name == item)
-
-
 def draw(rng: random.Random, *, chars: int) -> Scene:
     """Draw a scene with a stream of about ``chars`` characters."""
     while True:
-        drawn = _draw_stream(rng, chars)
+        drawn = draw_stream(rng, chars=chars)
         kind = rng.choices(_KINDS, (68, 14, 7, 7, 4))[0]
         scene = kind(rng, drawn)
         if scene is not None:
@@ -100,49 +74,7 @@ def draw(rng: random.Random, *, chars: int) -> Scene:
             return _with_more(rng, scene, drawn) if more else scene
 
 
-def _draw_stream(rng: random.Random, chars: int) -> _Stream:
-    surface = draw_surface(rng)
-    says = rng.sample(SAYING, rng.choice((1, 1, 2)))
-    naming = rng.choice(NAMING)
-    count = max(3, chars // _record_chars(rng, surface, naming, says))
-    items = distinct(rng, naming, _skewed(rng, 2, max(2, min(MOST_ITEMS, count // 2))))
-    if surface.is_bordered and rng.random() < 0.2:
-        items = _with_endings(rng, items)
-    records: list[tuple[str, str]] = []
-    held: dict[str, str] = {}
-    for item in shuffled_updates(rng, items, count=count):
-        value = rng.choice(says)(rng)
-        while value == held.get(item):
-            value = rng.choice(says)(rng)
-        held[item] = value
-        records.append((item, value))
-    return _Stream(
-        surface=surface,
-        items=items,
-        records=records,
-        text=stream(records, surface),
-        groups=pick(rng, "groups"),
-    )
-
-
-def _record_chars(rng: random.Random, surface: Surface, naming: Draw, says: Sequence[Draw]) -> int:
-    """Return about how long a record is."""
-    drawn = [surface.record(naming(rng), rng.choice(says)(rng), number=100) for _ in range(4)]
-    return sum(map(len, drawn)) // len(drawn)
-
-
-def _with_endings(rng: random.Random, items: Sequence[str]) -> list[str]:
-    """Return items of which one is the ending of another: their queries must tell them apart."""
-    longer = f"{pick(rng, 'adjectives')} {items[0]}"
-    return [*items[:1], longer, *items[2:]] if len(items) > 1 else [*items]
-
-
-def _skewed(rng: random.Random, least: int, most: int) -> int:
-    """Draw a number, small ones as likely as large ones by their order of magnitude."""
-    return int(least * (most / least) ** rng.random() + 0.5)
-
-
-def _many(rng: random.Random, drawn: _Stream) -> Scene | None:
+def _many(rng: random.Random, drawn: Stream) -> Scene | None:
     asked = list(drawn.items)
     if len(asked) > 3 and rng.random() < 0.25:
         asked = rng.sample(asked, rng.randint(2, len(asked) - 1))
@@ -152,7 +84,7 @@ def _many(rng: random.Random, drawn: _Stream) -> Scene | None:
     question = f"{question} {wording.demand}"
     if len(question) > _QUESTION_CHARS:
         return None
-    said = _said(rng, drawn, question, listed)
+    said = messages_of(rng, drawn, question, listed=listed)
     asks = [
         Ask(
             query=drawn.surface.query(item),
@@ -181,12 +113,12 @@ def _lead_on(text: str, asks: Sequence[Ask], asked: Sequence[str]) -> bool:
     return True
 
 
-def _one(rng: random.Random, drawn: _Stream) -> Scene | None:
+def _one(rng: random.Random, drawn: Stream) -> Scene | None:
     text, ask, item = _one_ask(rng, drawn)
-    return _scene("updates", drawn, _said(rng, drawn, text, ""), [ask], [item])
+    return _scene("updates", drawn, messages_of(rng, drawn, text), [ask], [item])
 
 
-def _one_ask(rng: random.Random, drawn: _Stream) -> tuple[str, Ask, str]:
+def _one_ask(rng: random.Random, drawn: Stream) -> tuple[str, Ask, str]:
     """Return a question about one item, what it asks for, and the item."""
     item = rng.choice(drawn.items)
     value = drawn.last(item)
@@ -198,7 +130,7 @@ def _one_ask(rng: random.Random, drawn: _Stream) -> tuple[str, Ask, str]:
     return question, Ask(query=drawn.surface.query(item), line=line), item
 
 
-def _with_more(rng: random.Random, scene: Scene, drawn: _Stream) -> Scene:
+def _with_more(rng: random.Random, scene: Scene, drawn: Stream) -> Scene:
     """Return the scene with up to four more questions, each in a turn of its own.
 
     Where all records would be out of view by then, nobody could tell how they are written.
@@ -219,7 +151,7 @@ def _with_more(rng: random.Random, scene: Scene, drawn: _Stream) -> Scene:
 
 
 def _scene(
-    family: str, drawn: _Stream, said: list[Wire], asks: Sequence[Ask], asked: Sequence[str]
+    family: str, drawn: Stream, said: list[Wire], asks: Sequence[Ask], asked: Sequence[str]
 ) -> Scene | None:
     """Return the scene, or None where a search would not find the last value of everything."""
     texts = [message["content"] for message in said]
@@ -233,7 +165,7 @@ def _scene(
     return one_answer(family, said, direct=direct, tools=tools, foldable=len(said) == 1)
 
 
-def _finds(texts: Sequence[str], ask: Ask, drawn: _Stream, item: str) -> bool:
+def _finds(texts: Sequence[str], ask: Ask, drawn: Stream, item: str) -> bool:
     """Whether the query's last occurrence is the item's last record."""
     found = next((text for text in reversed(texts) if ask.query in text), None)
     if found is None:
@@ -242,10 +174,10 @@ def _finds(texts: Sequence[str], ask: Ask, drawn: _Stream, item: str) -> bool:
     return found.startswith(f"{drawn.last(item)}{drawn.surface.end}"[:-1], at)
 
 
-def _count(rng: random.Random, drawn: _Stream) -> Scene | None:
+def _count(rng: random.Random, drawn: Stream) -> Scene | None:
     item = rng.choice(drawn.items)
     query = drawn.surface.query(item)
-    said = _said(rng, drawn, _fill(rng, rng.choice(_COUNTS), drawn.groups, item=item), "")
+    said = messages_of(rng, drawn, _fill(rng, rng.choice(_COUNTS), drawn.groups, item=item))
     texts = [message["content"] for message in said]
     times = sum(name == item for name, _ in drawn.records)
     if sum(text.count(query) for text in texts) != times:
@@ -258,11 +190,11 @@ def _count(rng: random.Random, drawn: _Stream) -> Scene | None:
     return one_answer("counting", said, direct=answer, tools=tools, foldable=len(said) == 1)
 
 
-def _absent(rng: random.Random, drawn: _Stream) -> Scene | None:
+def _absent(rng: random.Random, drawn: Stream) -> Scene | None:
     item = made_up(rng)
     question = _fill(rng, rng.choice(_ONE), drawn.groups, item=item)
     hint = rng.choice(("", " If it is not there, say so.", " It may be missing: then tell me."))
-    said = _said(rng, drawn, question + hint, "")
+    said = messages_of(rng, drawn, question + hint)
     texts = [message["content"] for message in said]
     query = drawn.surface.query(item)
     if any(query in text for text in texts):
@@ -275,13 +207,13 @@ def _absent(rng: random.Random, drawn: _Stream) -> Scene | None:
     return one_answer("absent", said, direct=answer, tools=tools, foldable=len(said) == 1)
 
 
-def _misspelled(rng: random.Random, drawn: _Stream) -> Scene | None:
+def _misspelled(rng: random.Random, drawn: Stream) -> Scene | None:
     """Ask for an item with a letter left out: the search finds nothing, and says what is near."""
     item = rng.choice([item for item in drawn.items if len(item) > 5] or drawn.items)
     at = rng.randrange(1, len(item))
     wrong = item[:at] + item[at + 1 :]
     asked = drawn.surface.query(wrong)
-    said = _said(rng, drawn, _fill(rng, rng.choice(_ONE), drawn.groups, item=wrong), "")
+    said = messages_of(rng, drawn, _fill(rng, rng.choice(_ONE), drawn.groups, item=wrong))
     texts = [message["content"] for message in said]
     ask = Ask(query=drawn.surface.query(item), line=drawn.last(item))
     chars = sum(map(len, texts))
@@ -308,35 +240,3 @@ _KINDS = (_many, _one, _count, _absent, _misspelled)
 def _fill(rng: random.Random, template: str, groups: str, **words: str) -> str:
     state, newest = pick(rng, "states"), pick(rng, "newest")
     return template.format(groups=groups, state=state, newest=newest, **words)
-
-
-def _said(rng: random.Random, drawn: _Stream, question: str, listed: str) -> list[Wire]:
-    """Return the client's messages: opening, stream and question, in one or in several."""
-    opening = rng.choice(_OPENINGS).format(
-        count=len(drawn.items), groups=drawn.groups, items=listed or ", ".join(drawn.items)
-    )
-    opening = opening[:1].upper() + opening[1:]
-    gap = rng.choice(("\n\n", "\n", "\n\n"))
-    shape = rng.choices(("whole", "before", "pieces", "aside"), (65, 12, 13, 10))[0]
-    if shape == "whole":
-        return [user(f"{opening}{gap}{drawn.text.rstrip()}{gap}{question}")]
-    if shape == "before":
-        return [user(f"{opening}{gap}{drawn.text}"), _noted(rng), user(question)]
-    if shape == "aside":
-        aside = " ".join(sentence(rng) for _ in range(rng.randint(1, 4)))
-        return [user(f"{opening}{gap}{drawn.text}"), _noted(rng), user(f"{aside} {question}")]
-    return [*_pieces(rng, drawn, opening), user(question)]
-
-
-def _pieces(rng: random.Random, drawn: _Stream, opening: str) -> list[Wire]:
-    cuts = sorted(rng.sample(range(1, len(drawn.records)), min(3, len(drawn.records) - 1)))
-    said: list[Wire] = []
-    for start, end in zip([0, *cuts], [*cuts, len(drawn.records)], strict=True):
-        text = stream(drawn.records[start:end], drawn.surface)
-        said += [user(f"{opening}\n{text}" if start == 0 else text), _noted(rng)]
-    return said
-
-
-def _noted(rng: random.Random) -> Wire:
-    text = rng.choice(("Noted.", "I have read it.", "Go on.", "Read.", "All right."))
-    return {"role": "assistant", "content": text}
