@@ -12,6 +12,7 @@ against fp32 weights, and the memory is a quarter.
 """
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,9 +32,8 @@ class Linear:
     def __init__(
         self, weight: NDArray[np.generic], *, scale: Array | None, dtype: np.dtype[np.floating]
     ) -> None:
-        self._weight = np.ascontiguousarray(weight)
-        if scale is None:
-            self._weight = self._weight.astype(dtype, copy=False)
+        kept = np.ascontiguousarray(weight)
+        self._weight: NDArray[Any] = kept.astype(dtype, copy=False) if scale is None else kept
         self._scale = None if scale is None else np.ascontiguousarray(scale, dtype=dtype)
         self._dtype = dtype
         width, inputs = weight.shape
@@ -69,16 +69,16 @@ class Linear:
 
     def _tiles(self) -> Iterator[tuple[slice, Array]]:
         """Yield the weight's rows, some at a time, as floats; each tile is valid until the next."""
-        buffer = None
-        if self._scale is not None:
-            buffer = np.empty((self._step, self._weight.shape[1]), self._dtype)
+        buffer = np.empty((self._step, self._weight.shape[1]), self._dtype)
         for begin in range(0, self.width, self._step):
             place = slice(begin, begin + self._step)
             tile = self._weight[place]
-            if buffer is not None:
-                np.copyto(buffer[: len(tile)], tile)
-                tile = buffer[: len(tile)]
-            yield place, tile
+            if self._scale is None:
+                yield place, tile
+            else:
+                floats = buffer[: len(tile)]
+                np.copyto(floats, tile)
+                yield place, floats
 
     def _scaled(self, y: Array) -> Array:
         if self._scale is not None:
