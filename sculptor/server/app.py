@@ -56,10 +56,12 @@ class PeopleApp(FastAPI):
 class Server:
     """One server's parts, made from its settings; ``app`` is the ASGI application."""
 
-    def __init__(self, settings: Settings, store: Store | None = None) -> None:
+    def __init__(
+        self, settings: Settings, store: Store | None = None, backend: Backend | None = None
+    ) -> None:
         self.settings = settings
+        self.backend = make_backend(settings) if backend is None else backend
         self.store = open_store(settings) if store is None else store
-        self.backend = make_backend(settings)
         self.admission = Admission(
             AdmissionSettings(
                 running=settings.max_running,
@@ -215,10 +217,10 @@ def make_backend(settings: Settings) -> Backend:
 
             return EmbeddedBackend(ScriptedModel(), ("scripted", "scripted-paper"))
         case "mom":
-            from sculptor.server.mom.backend import MomBackend
+            from sculptor.server.mom.backend import open_backend
             from sculptor.server.mom.places import need_weights
 
-            return MomBackend(
+            return open_backend(
                 need_weights(settings.mom_weights),
                 memory_mib=settings.mom_memory_mib,
                 device=settings.mom_device,

@@ -8,7 +8,7 @@ from typing import Literal
 from sculptor.errors import SettingsError
 from sculptor.mom.engine.cpu import CpuModel
 from sculptor.mom.engine.weights import Weights
-from sculptor.server.mom.loading import load_model
+from sculptor.server.mom.loading import LoadedModel, load_model
 from sculptor.server.mom.model import BoundMomModel, MomModel
 from sculptor.server.mom.streams import TokenWriter, Writer
 from sculptor.server.upstream import Upstream
@@ -31,18 +31,12 @@ class MomBackend:
     tokens_per_counted = TOKENS_PER_COUNTED
     writes_summaries = False
 
-    def __init__(self, folder: Path, *, memory_mib: int = 256, device: Device = "cpu") -> None:
-        """Load the weights in ``folder``; ``memory_mib`` bounds what is kept of earlier turns.
-
-        Raises:
-            SettingsError: the weights cannot be used here.
-        """
-        loaded = load_model(folder)
+    def __init__(self, loaded: LoadedModel, writer: TokenWriter) -> None:
         self.names: tuple[str, ...] = (loaded.name,)
         self.window_tokens: int | None = loaded.window_tokens
-        self._writer = _make_writer(loaded.weights, memory_bytes=memory_mib * _MIB, device=device)
+        self._writer = writer
         self._model = MomModel(
-            self._writer,
+            writer,
             tokenizer=loaded.tokenizer,
             name=loaded.name,
             fingerprint=loaded.fingerprint,
@@ -63,6 +57,17 @@ class MomBackend:
     async def close(self) -> None:
         """End what is being written, and the engine's thread."""
         await asyncio.to_thread(self._writer.close)
+
+
+def open_backend(folder: Path, *, memory_mib: int, device: Device = "cpu") -> MomBackend:
+    """Load the weights in ``folder``; ``memory_mib`` bounds what is kept of earlier turns.
+
+    Raises:
+        SettingsError: the weights cannot be used here.
+    """
+    loaded = load_model(folder)
+    writer = _make_writer(loaded.weights, memory_bytes=memory_mib * _MIB, device=device)
+    return MomBackend(loaded, writer)
 
 
 def _make_writer(weights: Weights, *, memory_bytes: int, device: Device) -> TokenWriter:

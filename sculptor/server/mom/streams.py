@@ -13,7 +13,7 @@ from typing import Generic, Protocol
 from sculptor.mom.engine.batch import Batch, Finish, Request
 from sculptor.mom.engine.face import Runtime, S
 from sculptor.mom.engine.sampling import Choice
-from sculptor.mom.engine.scheduler import Scheduler
+from sculptor.mom.engine.scheduler import Generation, Listener, Scheduler
 from sculptor.mom.engine.turns import TurnStore
 from sculptor.server.envelope import ApiError
 
@@ -63,7 +63,7 @@ class Writer(Generic[S]):
         def listen(event: Choice | Finish) -> None:
             loop.call_soon_threadsafe(events.put_nowait, event)
 
-        generation = self._running().submit(request, listener=listen)
+        generation = self._submit(request, listen)
         try:
             reason = None
             while reason is None:
@@ -85,13 +85,13 @@ class Writer(Generic[S]):
         if scheduler is not None:
             scheduler.close()
 
-    def _running(self) -> Scheduler[S]:
+    def _submit(self, request: Request, listen: Listener) -> Generation[S]:
         with self._lock:
             if self._closed:
                 raise _stopping()
             if self._scheduler is None:
                 self._scheduler = Scheduler(self._batch)
-            return self._scheduler
+            return self._scheduler.submit(request, listener=listen)
 
 
 def _reason(finish: Finish) -> str:

@@ -1,0 +1,257 @@
+"""The backend over real HTTP, with random weights: every answer is as the wire wants it."""
+
+from typing import Any
+
+import httpx
+import openai
+import orjson
+import pytest
+from openai import OpenAI
+
+from tests.server.mom.builders import NAME, TOKENIZER, WINDOW_TOKENS
+from tests.server.mom.conftest import Serve
+from tests.server.openai_schemas import check
+
+QUESTION = [{"role": "user", "content": "Which colour has the third door?"}]
+PAINT = {
+    "type": "function",
+    "function": {
+        "name": "paint_door",
+        "parameters": {
+            "type": "object",
+            "properties": {
+                "colour": {"enum": ["red", "blue"]},
+                "coats": {"type": "integer", "minimum": 1, "maximum": 3},
+            },
+            "required": ["colour", "coats"],
+            "additionalProperties": False,
+        },
+    },
+}
+KNOCK = {"type": "function", "function": {"name": "knock", "parameters": {}}}
+LIVELY = {"temperature": 1.0, "seed": 7}
+
+
+def post(client: OpenAI, **fields: Any) -> httpx.Response:
+    body = {"model": NAME, "messages": QUESTION, "max_tokens": 24, **fields}
+    return httpx.post(f"{client.base_url}chat/completions", json=body, timeout=60)
+
+
+def whole(client: OpenAI, **fields: Any) -> dict[str, Any]:
+    """Return a valid answer."""
+    response = post(client, **fields)
+    assert response.status_code == 200, response.text
+    answer: dict[str, Any] = orjson.loads(response.content)
+    check("CreateChatCompletionResponse", answer)
+    return answer
+
+
+def streamed(client: OpenAI, **fields: Any) -> list[dict[str, Any]]:
+    """Return the valid chunks of an answer."""
+    response = post(client, stream=True, stream_options={"include_usage": True}, **fields)
+    assert response.status_code == 200, response.text
+    *frames, done, empty = response.text.split("\n\n")
+    assert (done, empty) == ("data: [DONE]", "")
+    chunks = [orjson.loads(frame.removeprefix("data: ")) for frame in frames if frame[0] != ":"]
+    for chunk in chunks:
+        check("CreateChatCompletionStreamResponse", chunk)
+    return chunks
+
+
+def joined(chunks: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return the message that the chunks of a stream make."""
+    text, calls = "", []
+    for choice in (choice for chunk in chunks for choice in chunk["choices"]):
+        text += choice["delta"].get("content") or ""
+        for piece in choice["delta"].get("tool_calls", ()):
+            if "id" in piece:
+                calls.append({"name": piece["function"]["name"], "arguments": ""})
+            calls[piece["index"]]["arguments"] += piece["function"]["arguments"]
+    return {"text": text, "calls": calls}
+
+
+def said(answer: dict[str, Any]) -> dict[str, Any]:
+    message = answer["choices"][0]["message"]
+    listed = message.get("tool_calls") or ()
+    calls = [dict(call["function"]) for call in listed]
+    return {"text": message["content"] or "", "calls": calls}
+
+
+def test_an_answer_whole_and_streamed_is_the_same(serve: Serve) -> None:
+    client = serve()
+    answer = whole(client)
+    chunks = streamed(client)
+    assert said(answer) == joined(chunks)
+    assert len(chunks) > 10
+    assert answer["model"] == NAME
+    assert answer["system_fingerprint"].startswith("mom_")
+    assert answer["choices"][0]["finish_reason"] == "length"
+    assert answer["usage"]["completion_tokens"] == 24
+    assert answer["usage"]["prompt_tokens"] > len(TOKENIZER.encode(QUESTION[0]["content"]))
+    first, again = answer["usage"], chunks[-1]["usage"]
+    assert first["prompt_tokens_details"]["cached_tokens"] == 0
+    assert again["prompt_tokens_details"]["cached_tokens"] == again["prompt_tokens"]
+
+
+def test_the_client_library_reads_it(serve: Serve) -> None:
+    client = serve()
+    completion = client.chat.completions.create(
+        model=NAME, messages=QUESTION, max_completion_tokens=9, stop=None, top_p=0.9
+    )
+    assert completion.usage is not None
+    assert completion.usage.completion_tokens == 9
+    with client.chat.completions.stream(model=NAME, messages=QUESTION, max_tokens=9) as events:
+        text = "".join(event.delta for event in events if event.type == "content.delta")
+    assert text == completion.choices[0].message.content
+    (model,) = client.models.list().data
+    assert (model.id, model.context_window) == (NAME, WINDOW_TOKENS)  # type: ignore[attr-defined]
+
+
+def test_a_seed_repeats_and_another_differs(serve: Serve) -> None:
+    client = serve()
+    answers = [
+        said(whole(client, temperature=1.5, seed=seed))["text"] for seed in (3, 3, 4, -3, -3)
+    ]
+    assert answers[0] == answers[1] != answers[2]
+    assert answers[3] == answers[4]
+    unseeded = {said(whole(client, temperature=2))["text"] for _ in range(3)}
+    assert len(unseeded) > 1
+
+
+def test_a_stop_is_found_over_the_borders_of_tokens(serve: Serve) -> None:
+    client = serve()
+    text = said(whole(client, max_tokens=60))["text"]
+    for length in (1, 3, 9):
+        stop = text[20 : 20 + length]
+        expected = text[: text.index(stop)]
+        answer = whole(client, max_tokens=60, stop=["never there", stop], logprobs=True)
+        assert said(answer)["text"] == expected
+        assert answer["choices"][0]["finish_reason"] == "stop"
+        rows = answer["choices"][0]["logprobs"]["content"]
+        told = bytes(value for row in rows for value in row["bytes"]).decode(errors="replace")
+        assert told.startswith(expected)
+        assert stop not in joined(streamed(client, max_tokens=60, stop=stop))["text"]
+
+
+def test_logprobs_stand_beside_the_text_they_are_of(serve: Serve) -> None:
+    client = serve()
+    asked = {"logprobs": True, "top_logprobs": 3, "max_tokens": 30}
+    answer = whole(client, **asked)
+    rows = answer["choices"][0]["logprobs"]["content"]
+    assert len(rows) == 30
+    data = bytes(value for row in rows for value in row["bytes"])
+    assert data.decode(errors="replace") == said(answer)["text"]
+    for row in rows:
+        best = row["top_logprobs"][0]
+        assert len(row["top_logprobs"]) == 3
+        assert (row["token"], row["logprob"]) == (best["token"], best["logprob"])
+        assert all(entry["logprob"] <= best["logprob"] <= 0 for entry in row["top_logprobs"])
+    seen = b""
+    streamed_rows: list[Any] = []
+    for chunk in streamed(client, **asked):
+        for choice in chunk["choices"]:
+            seen += (choice["delta"].get("content") or "").encode()
+            beside = choice["logprobs"]
+            streamed_rows += beside["content"] if beside else []
+    assert streamed_rows == rows
+    assert seen == said(answer)["text"].encode()
+    assert whole(client)["choices"][0]["logprobs"] is None
+
+
+@pytest.mark.parametrize("choice", ["required", {"type": "function", "function": {}}])
+def test_a_forced_call_is_made_and_its_arguments_fit(serve: Serve, choice: Any) -> None:
+    client = serve()
+    if isinstance(choice, dict):
+        choice["function"]["name"] = "paint_door"
+    asked = {"tools": [PAINT, KNOCK], "tool_choice": choice, "parallel_tool_calls": False}
+    names = set()
+    for seed in range(4):
+        asked |= {"temperature": 1.0, "seed": seed, "max_tokens": 200}
+        answer = whole(client, **asked)
+        assert answer["choices"][0]["finish_reason"] == "tool_calls"
+        (call,) = said(answer)["calls"]
+        assert joined(streamed(client, **asked))["calls"] == [call]
+        names.add(call["name"])
+        arguments = orjson.loads(call["arguments"])
+        if call["name"] == "paint_door":
+            assert arguments["colour"] in ("red", "blue")
+            assert arguments["coats"] in (1, 2, 3)
+        else:
+            assert arguments == {}
+    assert names <= ({"paint_door"} if isinstance(choice, dict) else {"paint_door", "knock"})
+
+
+def test_no_call_is_made_where_none_may_be(serve: Serve) -> None:
+    client = serve()
+    answer = whole(client, tools=[PAINT], tool_choice="none", max_tokens=80, **LIVELY)
+    assert said(answer)["calls"] == []
+
+
+def test_the_format_of_the_answer_is_held(serve: Serve) -> None:
+    client = serve()
+    schema = {
+        "type": "object",
+        "properties": {
+            "open": {"type": "boolean"},
+            "number": {"type": "integer", "minimum": 0, "maximum": 99},
+        },
+        "required": ["open", "number"],
+        "additionalProperties": False,
+    }
+    form = {"type": "json_schema", "json_schema": {"name": "door", "schema": schema}}
+    for seed in range(3):
+        asked = {"response_format": form, "temperature": 1.0, "seed": seed, "max_tokens": 100}
+        answer = whole(client, **asked)
+        assert answer["choices"][0]["finish_reason"] == "stop"
+        value = orjson.loads(said(answer)["text"])
+        assert set(value) == {"open", "number"}
+        assert 0 <= value["number"] <= 99
+        assert joined(streamed(client, **asked))["text"] == said(answer)["text"]
+    loose = whole(client, response_format={"type": "json_object"}, max_tokens=8)
+    assert said(loose)["text"].startswith("{")
+
+
+def test_a_call_that_the_limit_cuts_stays_cut(serve: Serve) -> None:
+    client = serve()
+    asked = {"tools": [PAINT], "tool_choice": "required", "max_tokens": 14}
+    answer = whole(client, **asked)
+    assert answer["choices"][0]["finish_reason"] == "length"
+    assert joined(streamed(client, **asked)) == said(answer)
+
+
+def test_several_answers_asked_for_are_one(serve: Serve) -> None:
+    response = post(serve(admission="on"), n=3)
+    assert len(response.json()["choices"]) == 1
+    assert response.headers["x-context-status"] == "tools-off; reason=n"
+
+
+@pytest.mark.parametrize(
+    ("fields", "param"),
+    [
+        ({"max_tokens": 0}, "max_tokens"),
+        ({"max_completion_tokens": "many"}, "max_completion_tokens"),
+        ({"temperature": 3}, "temperature"),
+        ({"top_p": -1}, "top_p"),
+        ({"seed": 1.5}, "seed"),
+        ({"stop": [1]}, "stop"),
+        ({"top_logprobs": 2}, "top_logprobs"),
+        ({"logprobs": True, "top_logprobs": 21}, "top_logprobs"),
+        ({"response_format": "json"}, "response_format"),
+        ({"tool_choice": {"type": "function", "function": {"name": "gone"}}}, "tool_choice"),
+        ({"tools": ["knock"]}, "tools"),
+    ],
+)
+def test_what_cannot_be_used_is_named(serve: Serve, fields: dict[str, Any], param: str) -> None:
+    client = serve()
+    for stream in (False, True):
+        response = post(client, stream=stream, **fields)
+        assert response.status_code == 400, response.text
+        check("ErrorResponse", response.json())
+        error = response.json()["error"]
+        assert (error["type"], error["param"]) == ("invalid_request_error", param)
+        assert error["message"].endswith(".")
+
+
+def test_the_client_library_raises_its_own_error(serve: Serve) -> None:
+    with pytest.raises(openai.BadRequestError, match="temperature must be a number from 0 to 2"):
+        serve().chat.completions.create(model=NAME, messages=QUESTION, temperature=9)
