@@ -6,18 +6,29 @@ import numpy as np
 
 from sculptor.mom.language.automaton import (
     Characters,
+    Fixed,
+    Frame,
     FreeKey,
     FreeText,
     Node,
     Stack,
     advance,
 )
-from sculptor.mom.language.protocol import TEXT_OFFSET
+from sculptor.mom.language.protocol import ARGUMENT_TOKENS, TEXT_OFFSET, Protocol
 from sculptor.mom.language.scan import Dialect
-from sculptor.mom.language.vocabulary import Branch, Mask, Vocabulary
+from sculptor.mom.language.vocabulary import PROTOCOL_SYMBOL, Branch, Mask, Vocabulary
 
-_KEPT_STATES = 2048
-"""States kept with their masks; past this all are forgotten and made anew when met again."""
+_KEPT_STATES = 8192
+"""States kept, some with masks; past this all are forgotten and made anew when met again."""
+
+_STRUCTURE = frozenset(b'{}[],:"-+.0123456789eEtfn') | {
+    PROTOCOL_SYMBOL + token
+    for token in (Protocol.CALL, Protocol.CALL_END, Protocol.END, *ARGUMENT_TOKENS.values())
+}
+"""What a frame other than a string or a fixed sequence may read first."""
+
+_STRINGS = (Characters, FreeKey, FreeText)
+"""Frames for which nearly every token is allowed."""
 
 
 class GrammarError(ValueError):
@@ -110,16 +121,19 @@ class GrammarState:
         return state
 
     def _allowed(self) -> Mask:
-        if len(self._stacks) == 1:
-            return self._of_one(next(iter(self._stacks)))
-        mask = self._none()
-        for stack in self._stacks:
-            mask |= self._automaton.state(frozenset((stack,))).allowed()
+        """Return the mask: inside strings from their tables, elsewhere by one walk of the tree."""
+        strings = [stack for stack in self._stacks if stack and isinstance(stack[-1], _STRINGS)]
+        others = self._stacks.difference(strings)
+        mask = self._part(others)._walked() if others else self._none()
+        for stack in strings:
+            mask |= self._part(frozenset((stack,)))._of_string(stack[-1])
         return mask
 
-    def _of_one(self, stack: Stack) -> Mask:
-        """Return the mask of a state of one stack: of its last frame, for nothing else is read."""
-        match stack[-1] if stack else None:
+    def _part(self, stacks: frozenset[Stack]) -> "GrammarState":
+        return self if stacks == self._stacks else self._automaton.state(stacks)
+
+    def _of_string(self, top: Frame) -> Mask:
+        match top:
             case Characters(most=most, count=count, scan=scan, dialect=dialect):
                 return self._within(dialect, scan, None if most is None else most - count)
             case FreeKey(scan=scan):
@@ -129,9 +143,20 @@ class GrammarState:
                 mask[:TEXT_OFFSET] = self._one_by_one(range(TEXT_OFFSET))[:TEXT_OFFSET]
                 return mask
             case _:
-                mask = self._none()
-                mask[list(self._walk(self._automaton.vocabulary.root))] = True
-                return mask
+                return self._walked()
+
+    def _walked(self) -> Mask:
+        mask = self._none()
+        branches = self._automaton.vocabulary.root.branches
+        for symbol in self._first_symbols() & branches.keys():
+            mask[list(self._below(symbol, branches[symbol]))] = True
+        return mask
+
+    def _first_symbols(self) -> set[int]:
+        """Return the symbols that may come next; some of them may still be refused."""
+        tops = [stack[-1] for stack in self._stacks if stack]
+        fixed = {top.symbols[top.at] for top in tops if isinstance(top, Fixed)}
+        return fixed if all(isinstance(top, Fixed) for top in tops) else fixed | _STRUCTURE
 
     def _within(self, dialect: Dialect, scan: int, room: int | None) -> Mask:
         """Return the mask within a string that may still hold ``room`` characters."""
@@ -145,14 +170,15 @@ class GrammarState:
         mask[[token for token in tokens if self._after(symbols[token]) is not None]] = True
         return mask
 
-    def _walk(self, branch: Branch) -> Iterator[int]:
-        """Yield the tokens below a branch that may come next."""
-        for symbol, below in branch.branches.items():
-            after = self.step(symbol)
-            if after is not None:
-                if below.token is not None:
-                    yield below.token
-                yield from after._walk(below)
+    def _below(self, symbol: int, branch: Branch) -> Iterator[int]:
+        """Yield the tokens of a branch, which a symbol leads to, that may come next."""
+        after = self.step(symbol)
+        if after is None:
+            return
+        if branch.token is not None:
+            yield branch.token
+        for further, below in branch.branches.items():
+            yield from after._below(further, below)
 
     def _none(self) -> Mask:
         return np.zeros(self._automaton.vocabulary.size, dtype=np.bool_)
