@@ -12,6 +12,7 @@ import numpy as np
 from sculptor.mom.engine.arrays import Array, Ints, softmax
 from sculptor.mom.engine.linear import Loader
 from sculptor.mom.engine.state import AttentionState
+from sculptor.mom.engine.workers import Workers
 
 
 class CpuAttention:
@@ -21,10 +22,13 @@ class CpuAttention:
         self._heads, self._window, self._rope_base = heads, window, rope_base
         self._qkv, self._out = load.linear("qkv"), load.linear("out")
 
-    def read(self, x: Array, state: AttentionState, *, seen: int) -> Array:
+    def read(self, x: Array, state: AttentionState, *, seen: int, workers: Workers) -> Array:
         """Attend over ``x [T, d]``, the tokens after the ``seen`` ones: return ``y [T, d]``."""
         position = seen + np.arange(len(x))
-        q, k, v = (part.swapaxes(0, 1) for part in self._split(self._qkv.rows(x), position))
+        q, k, v = (
+            part.swapaxes(0, 1)
+            for part in self._split(self._qkv.rows(x, workers=workers), position)
+        )
         past = np.arange(max(0, seen - self._window), seen)
         place = past % self._window
         keys = np.concatenate([state.keys[:, place], k], axis=1)
@@ -36,7 +40,7 @@ class CpuAttention:
         last = position[-self._window :]
         state.keys[:, last % self._window] = k[:, -self._window :]
         state.values[:, last % self._window] = v[:, -self._window :]
-        return self._out.rows(o.swapaxes(0, 1).reshape(x.shape))
+        return self._out.rows(o.swapaxes(0, 1).reshape(x.shape), workers=workers)
 
     def step(self, x: Array, states: Sequence[AttentionState], *, seen: Ints) -> Array:
         """Attend with one token of each conversation ``x [B, d]``, after ``seen [B]`` tokens."""

@@ -15,10 +15,12 @@ no trace. So chunks are views of the rows, and nothing is moved.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
 from sculptor.mom.engine.arrays import Array, Ints
+from sculptor.mom.engine.workers import Workers
 
 CHUNK = 32
 """Rows of a chunk, a power of two. Any length gives the same function; this one was fastest."""
@@ -93,17 +95,20 @@ def plan_rows(visits: Sequence[Ints], *, dtype: np.dtype[np.floating]) -> RowPla
     )
 
 
-def chunk_delta_rule(rows: RuleRows, *, plan: RowPlan, states: Array) -> Array:
+def chunk_delta_rule(rows: RuleRows, *, plan: RowPlan, states: Array, workers: Workers) -> Array:
     """Run the rule: change ``states [G, H, K, V]`` in place and return ``o [R, H, V]``.
 
     A memory without rows keeps its state bit for bit; what padding rows return means nothing.
     """
     o = np.empty((len(rows.v) // CHUNK, CHUNK, *rows.v.shape[1:]), rows.v.dtype)
-    for memory, state in enumerate(states):
+
+    def pass_memory(memory: int) -> None:
         block = plan.block(memory)
-        if block.start < block.stop:
-            chunks = _prepare(rows, block)
-            _pass_state(chunks, state, o=o[block.start // CHUNK : block.stop // CHUNK])
+        chunks = _prepare(rows, block)
+        _pass_state(chunks, states[memory], o=o[block.start // CHUNK : block.stop // CHUNK])
+
+    largest_first = sorted(range(len(states)), key=lambda memory: -plan.count[memory])
+    workers.run([partial(pass_memory, m) for m in largest_first if plan.count[m]])
     return o.reshape(rows.v.shape)
 
 

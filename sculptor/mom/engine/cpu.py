@@ -19,6 +19,7 @@ from sculptor.mom.engine.linear import Loader
 from sculptor.mom.engine.mixer import CpuMixer
 from sculptor.mom.engine.state import AttentionState, CpuState, MixerState, empty_state
 from sculptor.mom.engine.weights import Weights
+from sculptor.mom.engine.workers import Workers, default_threads
 from sculptor.mom.models.config import MomConfig
 
 PIECE = 256
@@ -30,9 +31,16 @@ class CpuModel:
 
     piece = PIECE
 
-    def __init__(self, weights: Weights, *, dtype: type[np.floating] = np.float32) -> None:
+    def __init__(
+        self,
+        weights: Weights,
+        *,
+        dtype: type[np.floating] = np.float32,
+        threads: int | None = None,
+    ) -> None:
         kind = np.dtype(dtype)
         self.config, self._dtype = weights.config, kind
+        self._workers = Workers(default_threads() if threads is None else threads)
         load = Loader(weights, dtype=kind)
         self._embedding = load.linear("model.embedding")
         self._head = self._embedding if self.config.tie_embeddings else load.linear("head")
@@ -82,7 +90,7 @@ class CpuModel:
         """Read one piece and return the last token's hidden row ``[1, d]``."""
         x = self._embedding.pick(ids)
         for block, layer in zip(self._blocks, state.layers, strict=True):
-            x = block.read(x, layer, seen=state.tokens)
+            x = block.read(x, layer, seen=state.tokens, workers=self._workers)
         state.tokens += len(ids)
         return x[-1:]
 
@@ -118,16 +126,19 @@ class _Block:
             self._mixer = CpuMixer(c.mixer, own)
         self._up, self._down = load.linear("mlp.up"), load.linear("mlp.down")
 
-    def read(self, x: Array, state: MixerState | AttentionState, *, seen: int) -> Array:
+    def read(
+        self, x: Array, state: MixerState | AttentionState, *, seen: int, workers: Workers
+    ) -> Array:
         normed = rms_norm(x, weight=self._mixer_norm, eps=self._eps)
         if isinstance(self._mixer, CpuMixer):
             assert isinstance(state, MixerState)
-            x = x + self._mixer.read(normed, state)
+            x = x + self._mixer.read(normed, state, workers=workers)
         else:
             assert isinstance(state, AttentionState)
-            x = x + self._mixer.read(normed, state, seen=seen)
-        hidden = self._up.rows(rms_norm(x, weight=self._mlp_norm, eps=self._eps))
-        x += self._down.rows(_swiglu(hidden))
+            x = x + self._mixer.read(normed, state, seen=seen, workers=workers)
+        normed = rms_norm(x, weight=self._mlp_norm, eps=self._eps)
+        hidden = self._up.rows(normed, workers=workers)
+        x += self._down.rows(_swiglu(hidden), workers=workers)
         return x
 
     def step(

@@ -12,6 +12,7 @@ against fp32 weights, and the memory is a quarter.
 """
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 
 from sculptor.mom.engine.arrays import Array
 from sculptor.mom.engine.weights import Weights
+from sculptor.mom.engine.workers import Task, Workers
 
 TILE = 98_304
 """Elements of a tile: 384 KiB in fp32."""
@@ -52,38 +54,39 @@ class Linear:
             rows *= self._scale[index, None]
         return rows
 
-    def rows(self, x: Array, *, out: Array | None = None) -> Array:
+    def rows(self, x: Array, *, workers: Workers) -> Array:
         """Return ``[T, n]`` for the rows of one conversation ``x [T, d]``."""
-        y = np.empty((len(x), self.width), x.dtype) if out is None else out
-        for place, tile in self._tiles():
-            np.matmul(x, tile.T, out=y[:, place])
-        return self._scaled(y)
+        out = np.empty((len(x), self.width), x.dtype)
+        workers.run(self.tasks(x, out=out))
+        return out
+
+    def tasks(self, x: Array, *, out: Array) -> list[Task]:
+        """Return what must be run to fill ``out [T, n]``, each task a tile of the matrix."""
+        return [partial(self._fill, x, out, place) for place in self._places()]
 
     def each(self, x: Array) -> Array:
         """Return ``[B, n]`` for one row of each conversation; a row's result is its own alone."""
-        y = np.empty((len(x), self.width), x.dtype)
-        vectors, answers = x[:, :, None], y[:, :, None]
-        for place, tile in self._tiles():
-            np.matmul(tile, vectors, out=answers[:, place])
-        return self._scaled(y)
-
-    def _tiles(self) -> Iterator[tuple[slice, Array]]:
-        """Yield the weight's rows, some at a time, as floats; each tile is valid until the next."""
-        buffer = np.empty((self._step, self._weight.shape[1]), self._dtype)
-        for begin in range(0, self.width, self._step):
-            place = slice(begin, begin + self._step)
-            tile = self._weight[place]
-            if self._scale is None:
-                yield place, tile
-            else:
-                floats = buffer[: len(tile)]
-                np.copyto(floats, tile)
-                yield place, floats
-
-    def _scaled(self, y: Array) -> Array:
+        out = np.empty((len(x), self.width), x.dtype)
+        vectors, answers = x[:, :, None], out[:, :, None]
+        for place in self._places():
+            np.matmul(self._tile(place), vectors, out=answers[:, place])
         if self._scale is not None:
-            y *= self._scale
-        return y
+            out *= self._scale
+        return out
+
+    def _fill(self, x: Array, out: Array, place: slice) -> None:
+        answers = out[:, place]
+        np.matmul(x, self._tile(place).T, out=answers)
+        if self._scale is not None:
+            answers *= self._scale[place]
+
+    def _places(self) -> Iterator[slice]:
+        return (slice(begin, begin + self._step) for begin in range(0, self.width, self._step))
+
+    def _tile(self, place: slice) -> Array:
+        """Return some rows of the weight as floats."""
+        tile: Array = self._weight[place]
+        return tile.astype(self._dtype, copy=False)
 
 
 class Loader:

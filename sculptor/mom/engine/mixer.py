@@ -16,6 +16,7 @@ from sculptor.mom.engine.chunks import RowPlan, RuleRows, chunk_delta_rule, plan
 from sculptor.mom.engine.conv import convolve, convolve_by_memory, push_picked, push_rows
 from sculptor.mom.engine.linear import Loader
 from sculptor.mom.engine.state import MixerState
+from sculptor.mom.engine.workers import Workers
 from sculptor.mom.layers.config import MixerConfig
 from sculptor.mom.ops.rules import UpdateRule
 
@@ -50,16 +51,16 @@ class CpuMixer:
         self._rate = -np.exp(load.tensor("a_log"))
         self._dt_bias = load.tensor("dt_bias")
 
-    def read(self, x: Array, state: MixerState) -> Array:
+    def read(self, x: Array, state: MixerState, *, workers: Workers) -> Array:
         """Mix ``x [T, d]``, the next tokens of one conversation: return ``y [T, d]``."""
         c = self._config
         if c.conv == "before":
             x = convolve(x, taps=self._taps[0], tail=state.tails[0])
-        q, z = self._split_front(self._front.rows(x))
+        q, z = self._split_front(self._front.rows(x, workers=workers))
         choice = self._choose(self._router.each(x))
         visits = self._visits(choice)
         plan = plan_rows(visits, dtype=x.dtype)
-        k, v, beta, gate = self._split_rows(self._project_rows(x[plan.token], plan))
+        k, v, beta, gate = self._split_rows(self._project_rows(x[plan.token], plan, workers))
         if c.conv == "before":
             q = self._normed(q)[plan.token]
         else:
@@ -75,11 +76,11 @@ class CpuMixer:
             g=self._log_decay(gate) * counts,
             beta=self._strength(beta) * counts,
         )
-        o = chunk_delta_rule(rule, plan=plan, states=state.memories)
+        o = chunk_delta_rule(rule, plan=plan, states=state.memories, workers=workers)
         mixed = np.zeros((x.shape[0], c.heads, c.value_dim), x.dtype)
         for m, tokens in enumerate(visits):
             mixed[tokens] += o[plan.own(m)] * choice.weights[tokens, m][:, None, None]
-        return self._out.rows(self._gated(mixed, z))
+        return self._out.rows(self._gated(mixed, z), workers=workers)
 
     def step(self, x: Array, states: Sequence[MixerState]) -> Array:
         """Mix one token of each conversation ``x [B, d]``: return ``y [B, d]``."""
@@ -164,12 +165,14 @@ class CpuMixer:
         shared = np.full((batch, int(c.shared)), c.memories)
         return np.concatenate([choice.picked, shared], axis=1)
 
-    def _project_rows(self, x: Array, plan: RowPlan) -> Array:
+    def _project_rows(self, x: Array, plan: RowPlan, workers: Workers) -> Array:
         """Apply to each row of ``x [R, d]`` the matrix of its memory."""
         rows = np.empty((len(x), self._memories[0].width), x.dtype)
+        tasks = []
         for m, matrix in enumerate(self._memories):
             block = plan.block(m)
-            matrix.rows(x[block], out=rows[block])
+            tasks += matrix.tasks(x[block], out=rows[block])
+        workers.run(tasks)
         return rows
 
     def _written_rows(self, choice: _Choice, plan: RowPlan) -> Array:

@@ -9,6 +9,7 @@ from sculptor.mom.engine.chunks import (
     invert_unit_lower,
     plan_rows,
 )
+from sculptor.mom.engine.workers import Workers
 from sculptor.mom.ops.naive import naive_delta_rule
 from tests.mom.helpers import offsets
 
@@ -37,7 +38,7 @@ def test_chunks_equal_one_token_at_a_time() -> None:
     plan = plan_rows(visits, dtype=np.dtype(np.float64))
     brought = {n: x[plan.token] for n, x in {"q": q, "k": k, "v": v}.items()}
     closed = {n: x[plan.token] * plan.real[:, None] for n, x in {"g": g, "beta": beta}.items()}
-    o = chunk_delta_rule(RuleRows(**brought, **closed), plan=plan, states=after)
+    o = chunk_delta_rule(RuleRows(**brought, **closed), plan=plan, states=after, workers=Workers(2))
     o = np.concatenate([o[plan.own(m)] for m in range(len(LENGTHS))])
     assert np.abs(o - wanted.numpy()).max() < 1e-12
     assert np.abs(after - finals.numpy()).max() < 1e-12

@@ -100,6 +100,14 @@ def test_the_company_changes_no_bit(config, seed: int, company: list[int]) -> No
         assert all(np.array_equal(a, b) for a, b in pairs)
 
 
+def test_the_number_of_threads_changes_no_bit() -> None:
+    weights = random_weights(MIDDLE, dtype="int8")
+    tokens = random_tokens(600, vocab=300)
+    models = [CpuModel(weights, threads=threads) for threads in (1, 2, 4)]
+    first, *others = (model.prefill(tokens, model.new_state()) for model in models)
+    assert all(np.array_equal(first, other) for other in others)
+
+
 def test_a_memory_that_is_not_picked_keeps_every_bit() -> None:
     for config in (replace(VARIANTS[0], top_k=1), replace(VARIANTS[2], top_k=1)):
         cpu = CpuModel(random_weights(config))
