@@ -11,13 +11,13 @@ from fractions import Fraction
 from functools import lru_cache
 
 _INT_DIGITS = 19
-_FRACTION_DIGITS = 18
+_FRACTION_DIGITS = 24
 _LARGEST_EXPONENT = 270
 
 _DECIMAL = re.compile(r"(-?)(0|[1-9][0-9]*)?(\.[0-9]*)?")
 _FREE = re.compile(
-    r"-?(?:(?:0|[1-9][0-9]{0,18})(?:\.(?:[0-9]{1,18})?)?)?"
-    r"|-?(?:0|[1-9][0-9]{0,18})(?:\.[0-9]{1,18})?[eE](?P<sign>[+-]?)(?P<exponent>[0-9]{0,3})"
+    r"-?(?:(?:0|[1-9][0-9]{0,18})(?:\.(?:[0-9]{1,24})?)?)?"
+    r"|-?(?:0|[1-9][0-9]{0,18})(?:\.[0-9]{1,24})?[eE](?P<sign>[+-]?)(?P<exponent>[0-9]{0,3})"
 )
 
 

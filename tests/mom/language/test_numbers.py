@@ -2,7 +2,7 @@ import json
 import math
 from typing import Any
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from sculptor.mom.language.numbers import can_begin, is_number, number_range
@@ -59,6 +59,7 @@ def test_what_may_begin_can_be_ended_and_lies_within(
     assert below is None or value < below
 
 
+@example(0.0025669610516227412)
 @given(st.floats(allow_nan=False, allow_infinity=False).filter(lambda value: abs(value) < 1e270))
 def test_any_number_without_limits_is_written_as_it_is(value: float) -> None:
     wanted = number_range(integral=False)
