@@ -20,7 +20,7 @@ from sculptor.server.mom.streams import Writer
 
 TOKENIZER = load_tokenizer()
 NAME = "tiny-mom"
-WINDOW_TOKENS = 4_096
+WINDOW_TOKENS = 16_384
 
 
 def write_weights(folder: Path) -> Path:
