@@ -88,7 +88,7 @@ def test_what_an_update_asks_for_stands_in_the_excerpt() -> None:
         original = orjson.loads(play(scene, form="direct", seed=0).steps[0].view[0])["content"]
         queries = [r for r in _rows(played) if r[0] in original and not _leads_on(r[0])]
         for query, (text,) in queries:
-            value = re.match(r"\w+", text.rpartition(query)[2])
+            value = re.match(r"\w+|\S", text.rpartition(query)[2])
             assert value
             assert value[0] in told
             seen += 1
@@ -143,7 +143,7 @@ def test_a_misspelled_item_is_found_by_what_is_nearest() -> None:
         assert none == []
         assert wrong != right
         (answer,) = _visible(played, "tools").split("\n")
-        value = re.match(r"\w+", text.rpartition(right)[2])
+        value = re.match(r"\w+|\S", text.rpartition(right)[2])
         assert value
         assert value[0] in answer
         mended += 1

@@ -23,7 +23,21 @@ _ONSETS, _NUCLEI, _CODAS = (
     )
 )
 
-_PARTS = frozenset({"filler", "morphemes", "suffixes"})
+_SCRIPTS = (
+    (0x00E0, 0x00F6),
+    (0x0100, 0x017F),
+    (0x03B1, 0x03C9),
+    (0x0430, 0x044F),
+    (0x05D0, 0x05EA),
+    (0x0905, 0x0939),
+    (0x3041, 0x3096),
+    (0x4E00, 0x9FA5),
+    (0xAC00, 0xD7A3),
+    (0x1F600, 0x1F64F),
+)
+"""Ranges of code points, Latin with accents first."""
+
+_PARTS = frozenset({"filler", "morphemes", "pieces", "suffixes"})
 """Lists whose entries never stand alone."""
 
 Draw = Callable[[random.Random], str]
@@ -36,7 +50,7 @@ def word_lists() -> Mapping[str, Sequence[str]]:
     lists = tomllib.loads(text)
     return {
         kind: tuple(word for word in words if kind in _PARTS or not is_reserved(word))
-        for kind, words in lists.items()
+        for kind, words in (lists | {"pieces": lists["pieces"].split()}).items()
     }
 
 
@@ -46,9 +60,9 @@ def pick(rng: random.Random, kind: str) -> str:
 
 
 def made_up(rng: random.Random) -> str:
-    """Draw a word that no evaluation knows: syllables, or a compound that reads like English."""
+    """Draw a word that no evaluation knows: syllables, a compound, or pieces of English."""
     while True:
-        word = _syllables(rng) if rng.random() < 0.4 else _compound(rng)
+        word = rng.choice((_syllables, _compound, _pieces))(rng)
         if 3 <= len(word) <= 15 and not is_reserved(word):
             return word
 
@@ -68,6 +82,21 @@ def _compound(rng: random.Random) -> str:
     if ending < 0.75:
         return first + pick(rng, "suffixes")
     return _syllables(rng) + pick(rng, rng.choice(("morphemes", "suffixes")))
+
+
+def _pieces(rng: random.Random) -> str:
+    count = rng.choice((2, 2, 3))
+    return "".join(pick(rng, "pieces") for _ in range(count)).lower()
+
+
+def odd(rng: random.Random) -> str:
+    """Draw a short string of signs and letters from anywhere, as users type them."""
+    word, kind = made_up(rng), rng.random()
+    if kind < 0.4:
+        return word + rng.choice("#$%&@`~^!?*") + str(rng.randint(0, 99))
+    first, last = rng.choice(_SCRIPTS)
+    letters = "".join(chr(rng.randint(first, last)) for _ in range(rng.randint(1, 5)))
+    return letters if kind < 0.6 else word[:3] + letters + word[3:]
 
 
 def name(rng: random.Random) -> str:
@@ -118,7 +147,9 @@ def pair_of_words(rng: random.Random) -> str:
 NAMING: Sequence[Draw] = (made_up, phrase, pair_of_words, code, name, made_up)
 """Ways to name things, one a sample."""
 
-SAYING: Sequence[Draw] = (made_up, made_up, pair_of_words, phrase, number, code, hexadecimal, name)
+SAYING: Sequence[Draw] = (
+    made_up, made_up, pair_of_words, pair_of_words, phrase, number, code, hexadecimal, name, odd,
+)  # fmt: skip
 """Ways to write values, one or two a sample."""
 
 
