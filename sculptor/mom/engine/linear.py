@@ -7,8 +7,8 @@ vector meets the same calls whether it came alone or with seven others, and the 
 from memory once for all of them.
 
 Writing is bound by reading weights, so int8 ones stay int8 in memory and become floats a tile at
-a time, in the cache; their scales are applied to the products. That halves the time of a token
-against fp32 weights, and the memory is a quarter.
+a time, in the cache; their scales are applied to the products. Against fp32 weights that takes a
+quarter of the memory and about a tenth less time a token.
 """
 
 from collections.abc import Iterator
