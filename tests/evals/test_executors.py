@@ -1,7 +1,7 @@
 """One plan on this process, on a process pool: the same results; the executor protocol's proof.
 
-The same comparison for Ray lies in ``tests/evals/ray_two_workers.py``; ``test_extras.py`` runs it in
-an environment of its own, because Ray is an extra.
+The same comparison for Ray lies in ``tests/evals/ray_two_workers.py``; ``test_extras.py`` runs it
+in an environment of its own, because Ray is an extra.
 """
 
 from pathlib import Path
