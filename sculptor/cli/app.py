@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from sculptor.cli import eval as eval_commands
-from sculptor.cli import mom, sessions
+from sculptor.cli import mom, mom_use, sessions
 from sculptor.cli.console import Group
 from sculptor.cli.demo import demo
 from sculptor.cli.doctor import doctor
@@ -40,5 +40,6 @@ app.command()(doctor)
 app.command(context_settings=WRAP_SETTINGS)(wrap)
 app.add_typer(sessions.app, name="sessions")
 app.add_typer(eval_commands.app, name="eval")
+mom_use.register(mom.app)
 app.add_typer(mom.app, name="mom")
 app.command()(version)

@@ -1,11 +1,12 @@
 """The ``mom`` backend: one model, loaded once, for every request of a server."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Literal
 
 from sculptor.errors import SettingsError
+from sculptor.loop import Event
 from sculptor.mom.engine.cpu import CpuModel
 from sculptor.mom.engine.weights import Weights
 from sculptor.server.mom.loading import LoadedModel, load_model
@@ -34,6 +35,7 @@ class MomBackend:
     def __init__(self, loaded: LoadedModel, writer: TokenWriter) -> None:
         self.names: tuple[str, ...] = (loaded.name,)
         self.window_tokens: int | None = loaded.window_tokens
+        self.fingerprint = loaded.fingerprint
         self._writer = writer
         self._model = MomModel(
             writer,
@@ -48,6 +50,14 @@ class MomBackend:
         """Return the model for one client request."""
         del request_id, client_headers
         return BoundMomModel(self._model, owner=client_key or "")
+
+    def answer(self, body: bytes) -> AsyncIterator[Event]:
+        """Answer a chat completion request that came by no server.
+
+        Raises:
+            ApiError: the request cannot be honoured, or the engine failed.
+        """
+        return self._model.stream(body)
 
     def model_name(self, asked: str) -> str:
         """Return the model name that answers bear: its own, whatever was asked for."""
