@@ -2,8 +2,9 @@
 
 Any byte string round-trips. A run of letters, of spaces or of line ends is split by merges; every
 other character, each digit and each sign, is a piece of its own, so that a word is cut in the same
-way wherever it stands. Some fixed strings of the product's own answers and markers are tokens of
-text, too. Encoding never yields a protocol token, whatever the text.
+way wherever it stands. Some fixed strings are tokens of text, too: parts of the product's own
+answers and markers, a sign with its space, and the few commonest words of grammar between two
+spaces. Encoding never yields a protocol token, whatever the text.
 """
 
 import re

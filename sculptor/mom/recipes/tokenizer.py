@@ -1,8 +1,9 @@
 """Make the tokenizer of the language model: ``python -m sculptor.mom.recipes.tokenizer [OUT]``.
 
 Merges are learned from given texts and from the strings that the product's own tools write; the
-same texts give the same file. Fixed strings (keys of answers, parts of markers) are tokens of their
-own, and so is each word of the product's answers, whatever the texts hold.
+same texts give the same file. Fixed strings (keys of answers, parts of markers, the commonest words
+of grammar with their spaces) are tokens of their own, and so is each word of the product's answers,
+whatever the texts hold.
 """
 
 import re
@@ -67,8 +68,20 @@ ANSWER_KEYS = (
 )
 """Keys of the answers of the context tools."""
 
+_FIRST_KEYS = ("after", "before", "error", "fragments", "hits", "id", "ok", "query", "results")
+"""Those that may come first in their object; the others are tokens with the comma before them."""
+
+PLAIN_WORDS = (
+    *("and", "are", "as", "at", "by", "for", "from", "in", "is", "it", "of", "on", "that", "the"),
+    *("to", "was", "were", "with"),
+)
+"""Words of grammar, one token with the two spaces around them: prose takes a quarter less."""
+
 FIXED_STRINGS = (
-    *(f'"{key}":' for key in ANSWER_KEYS),
+    *(f" {word} " for word in PLAIN_WORDS),
+    *(", ", "; ", ": ", ". ", " = ", '": ', '": "', '", "'),
+    *(f'"{key}":' for key in _FIRST_KEYS),
+    *(f',"{key}":' for key in ANSWER_KEYS),
     *('"}', '["', '"]', '":"', '":', '":[', '":{', "},{", r"\n", r"\"", "\\\\", r"\t"),
     "⟦",
     "⟧",
@@ -76,14 +89,17 @@ FIXED_STRINGS = (
     " tokens⟧",
     " summary (focus: ",
     '{"ok":true,',
-    '"role":"user"',
-    '"searched":"originals, hidden text included"',
-    '"state":"visible"',
-    '"state":"folded"',
-    '"hidden":"folded"',
+    '{"id":"',
+    ',"hits":[{"id":"',
+    ',"text":"',
+    ',"role":"user"',
+    ',"searched":"originals, hidden text included"',
+    ',"state":"visible"',
+    ',"state":"folded"',
+    ',"hidden":"folded"',
     "[context ledger, not written by the user] view ",
 )
-"""Strings of the product's answers, markers and ledger that are one text token each."""
+"""Strings that are one text token each: of prose, of JSON, of the product's answers and markers."""
 
 _MORE_WORDS = (
     *("true", "false", "null", "string", "integer", "number", "boolean", "object", "array", "any"),
@@ -98,6 +114,9 @@ _SAMPLES = 600
 
 _RUNS = ("  ", "    ", "\n\n")
 """Runs of spaces and line ends that are counted with the words."""
+
+_SIGNS = "“”‘’–—…·•→×°§£€，。：；！？（）《》、"
+"""Signs beyond ASCII that are one token."""
 
 _WORD = re.compile(r"[^\W\d_]+")
 
@@ -145,7 +164,7 @@ def _counted(texts: Iterable[str]) -> Iterator[str]:
     """
     for text in texts:
         yield " ".join(sorted({*_WORD.findall(text)}))
-    line = "1".join([*sorted(own_words()), *_RUNS])
+    line = "1".join([*sorted(own_words()), *_RUNS, *_SIGNS])
     for _ in range(_ALWAYS):
         yield line
 

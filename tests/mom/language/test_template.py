@@ -173,4 +173,8 @@ def test_the_context_tools_and_their_words_take_few_tokens() -> None:
         '"prefix_kept_tokens":40,"undo":"o3"}'
     )
     assert len(TOKENIZER.encode(receipt)) <= 42
+    hit = (
+        '{"id":"s1a2b3","message":0,"role":"user","char":120,"text":"otter: the pond; otter: den"}'
+    )
+    assert len(TOKENIZER.encode(hit)) <= 32
     assert len(TOKENIZER.encode("⟦f1a2b3 folded · 1204 tokens⟧")) == 13

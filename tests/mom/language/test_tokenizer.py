@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from sculptor.mom.language.protocol import SPELLINGS, TEXT_OFFSET, Protocol
 from sculptor.mom.language.tokenizer import Tokenizer, TokenizerError, load_tokenizer
-from sculptor.mom.recipes.tokenizer import FIXED_STRINGS
+from sculptor.mom.recipes.tokenizer import FIXED_STRINGS, PLAIN_WORDS
 
 TOKENIZER = load_tokenizer()
 HOSTILE = st.lists(
@@ -49,7 +49,7 @@ def test_half_surrogates_become_bytes(text: str, more: str) -> None:
 
 
 @given(
-    st.from_regex(r"[a-zA-Zéß]{1,12}", fullmatch=True),
+    st.from_regex(r"[a-zA-Zéß]{1,12}", fullmatch=True).filter(lambda w: w not in PLAIN_WORDS),
     st.sampled_from(["", " ", "\n", ": ", "; ", "7", "(", "_", "-"]),
     st.sampled_from(["", " ", "\n", ":", ";", "7", ")", "_", "-"]),
 )
@@ -66,6 +66,13 @@ def test_a_word_is_cut_in_the_same_way_wherever_it_stands(
 def test_each_digit_and_each_sign_is_a_token(number: int, sign: str) -> None:
     text = f"{sign}{number}{sign}"
     assert len(TOKENIZER.encode(text)) == len(text)
+
+
+def test_words_of_grammar_take_their_spaces_and_leave_their_neighbours_as_they_are() -> None:
+    neighbours = TOKENIZER.encode("keeper"), TOKENIZER.encode("gate")
+    between = TOKENIZER.encode(" of ")
+    assert len(between) == 1
+    assert TOKENIZER.encode("keeper of gate") == neighbours[0] + between + neighbours[1]
 
 
 def test_words_after_an_escaped_line_end_are_cut_like_others() -> None:
