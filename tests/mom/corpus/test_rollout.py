@@ -155,3 +155,20 @@ def test_a_mix_says_what_is_wrong_with_it() -> None:
         Mix(chars={})
     with pytest.raises(ValueError, match="more than 0"):
         Mix(families=dict.fromkeys(FAMILIES, 0.0))
+
+
+def test_some_conversations_have_a_system_text_and_idle_client_tools() -> None:
+    mix = Mix(families={"needles": 1}, chars={200: 1}, tools=0.5)
+    samples = [make_sample(6, index, mix=mix) for index in range(80)]
+    firsts = [sample.instances[0] for sample in samples]
+    system = sum(instance.messages[0]["role"] == "system" for instance in firsts)
+    ours = {tool["function"]["name"] for tool in Context().tools()}
+    idle = 0
+    for sample, instance in zip(samples, firsts, strict=True):
+        names = [tool["function"]["name"] for tool in instance.tools]
+        theirs = [name for name in names if name not in ours]
+        idle += bool(theirs)
+        assert names[: len(theirs)] == theirs  # the client's come first, as the proxy has them
+        assert (len(names) > len(theirs)) == (sample.form == "tools")
+    assert 5 < system < 40
+    assert 2 < idle < 30

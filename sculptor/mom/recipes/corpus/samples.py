@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Protocol
 
+from sculptor.mom.recipes.corpus.client_tools import draw_tool
 from sculptor.mom.recipes.corpus.families import (
     chains,
     chat,
@@ -22,7 +23,7 @@ from sculptor.mom.recipes.corpus.families import (
     whereabouts,
 )
 from sculptor.mom.recipes.corpus.rollout import Instance, Played, play, texts_of
-from sculptor.mom.recipes.corpus.scene import Answers, Call, Form, Move, Scene, Script, Turn
+from sculptor.mom.recipes.corpus.scene import Answers, Call, Form, Move, Scene, Script, Turn, system
 
 _PLANTED: Sequence[Call] = (
     Call(name="fold_fragment", arguments={"fragment_ids": ["f00000"]}),
@@ -31,6 +32,17 @@ _PLANTED: Sequence[Call] = (
     Call(name="search_context", arguments={"query": "last"}),
     Call(name="get_search_detail", arguments={"search_id": "s00000"}),
 )
+_SYSTEMS = (
+    "You keep track of things for the people of a workshop.",
+    "Answer from the conversation. What is not in it you do not know.",
+    "You may use the tools at hand. Say what was asked for and no more.",
+    "Work through what you are given with care; the newest word counts.",
+    "You help with lists, notes and logs. Never guess.",
+    "Use your tools to keep the conversation short and to find what you need in it.",
+    "Stay with the form that is asked for.",
+)
+_SYSTEM_SHARE = 0.2
+_IDLE_TOOLS_SHARE = 0.12
 _PLANTED_SHARE = 0.05
 _CUT_SHARE = 0.3
 _WINDOW_TOKENS = (1_500, 3_000, 6_000)
@@ -120,7 +132,7 @@ def make_sample(seed: int, index: int, *, mix: Mix) -> Sample:
     length = rng.choices(list(mix.chars), list(mix.chars.values()))[0]
     chars = max(1, round(length * rng.uniform(0.7, 1.4)))
     form: Form = "tools" if rng.random() < mix.tools else "direct"
-    scene = FAMILIES[family](rng, chars=chars)
+    scene = _dressed(rng, FAMILIES[family](rng, chars=chars))
     if form == "tools" and rng.random() < _PLANTED_SHARE:
         scene = _with_mistake(scene, rng.choice(_PLANTED))
     window = rng.choice(_WINDOW_TOKENS) if rng.random() < mix.folded else None
@@ -143,6 +155,18 @@ def iter_texts(seed: int, *, samples: int, mix: Mix | None = None) -> Iterator[s
     for sample in islice(iter_samples(seed, mix=mix or Mix()), samples):
         first, last = sample.instances[:1], sample.instances[1:][-1:]
         yield from texts_of((*first, *last))
+
+
+def _dressed(rng: random.Random, scene: Scene) -> Scene:
+    """Return the scene, now and then with a system text and with client tools nobody needs."""
+    first, *later = scene.turns
+    if rng.random() < _SYSTEM_SHARE and first.said and first.said[0]["role"] != "system":
+        first = replace(first, said=(system(rng.choice(_SYSTEMS)), *first.said))
+    tools = scene.tools
+    if not tools and rng.random() < _IDLE_TOOLS_SHARE:
+        drawn = {tool.name: tool for tool in (draw_tool(rng) for _ in range(rng.randint(1, 3)))}
+        tools = tuple(tool.definition() for tool in drawn.values())
+    return replace(scene, turns=(first, *later), tools=tools)
 
 
 def _with_mistake(scene: Scene, call: Call) -> Scene:
