@@ -1,15 +1,15 @@
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-import numpy as np
 import pytest
 
 from sculptor.mom.engine import blas
 from sculptor.mom.engine.bench import MODEL_B, random_weights
 from sculptor.mom.engine.cpu import CpuModel
+from sculptor.mom.engine.workers import Task, Workers
 
-WIDE = replace(MODEL_B, vocab_size=600, layers=2)
+SMALL = replace(MODEL_B, vocab_size=30, layers=1)
 
 
 @pytest.fixture
@@ -59,17 +59,21 @@ def test_threads_that_overlap_leave_it_as_it_was(two_threads: None) -> None:
     assert count() == 2
 
 
-def test_the_threads_of_blas_change_no_bit_of_an_answer(two_threads: None) -> None:
-    model = CpuModel(random_weights(WIDE))
-    tokens = np.random.default_rng(0).integers(600, size=300).tolist()
+class Watching(Workers):
+    """Real workers, which also tell how many threads BLAS might use."""
 
-    def answer() -> np.ndarray:
-        state = model.new_state()
-        return np.stack([model.prefill(tokens, state), *model.step([3], [state])])
+    def __init__(self) -> None:
+        super().__init__(2)
+        self.seen: list[int] = []
 
-    wanted = answer()
-    found = blas._find()
-    assert found is not None
-    found[1](1)
-    assert np.array_equal(answer(), wanted)
-    found[1](2)
+    def run(self, tasks: Sequence[Task]) -> None:
+        self.seen.append(count())
+        super().run(tasks)
+
+
+def test_the_engine_computes_with_one_thread_of_blas(two_threads: None) -> None:
+    model = CpuModel(random_weights(SMALL))
+    workers = model._workers = Watching()
+    model.prefill([1, 2, 3], model.new_state())
+    assert set(workers.seen) == {1}
+    assert count() == 2
