@@ -80,6 +80,21 @@ def test_delta_rule_in_pieces() -> None:
     assert torch.equal(got[1][[1, 3]], state[[1, 3]])
 
 
+def test_heads_that_go_one_after_the_other_give_the_same_bits(monkeypatch) -> None:
+    inputs = [torch.randn(20, 3, 16, requires_grad=True) for _ in range(3)]
+    g, beta = -torch.rand(20, 3), torch.rand(20, 3)
+    results = []
+    for limit in (2**29, 2 * 3 * 16 * 16 * 4, 0):
+        monkeypatch.setattr(delta, "STATES_BYTES", limit)
+        outputs = delta.chunk_delta_rule(
+            q=inputs[0], k=inputs[1] * 0.2, v=inputs[2], g=g, beta=beta, scale=0.3, chunk=16,
+            cu_seqlens=offsets([20]), initial_state=torch.zeros(1, 3, 16, 16),
+        )  # fmt: skip
+        results.append(_gradients(outputs, inputs))
+    for others in results[1:]:
+        assert all(torch.equal(a, b) for a, b in zip(results[0], others, strict=True))
+
+
 def test_only_a_few_long_segments_are_cut_into_pieces() -> None:
     assert piece_rows(rows=65_536 * 3, longest=65_536, programs=160, chunk=64) == 2048
     assert piece_rows(rows=65_536 * 3, longest=65_536, programs=2560, chunk=64) == 0

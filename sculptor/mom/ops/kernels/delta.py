@@ -13,6 +13,8 @@ from sculptor.mom.ops.kernels import delta_forward as kernels
 from sculptor.mom.ops.kernels.pieces import Cut, join, piece_rows
 
 CHUNK = 64
+STATES_BYTES = 2**29
+"""How much memory the states that chunks meet may take; more heads go one after the other."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,10 +22,12 @@ class Launch:
     """Shapes and tile sizes of a call; ``precision`` is that of products of fp32 tiles.
 
     ``piece`` is how many rows the serial pass takes at a time, 0 for whole segments, ``steps`` how
-    many pieces the longest segment can have.
+    many pieces the longest segment can have. ``heads_at_once`` share the memory for the states
+    that chunks meet, which is kept from no pass to another.
     """
 
     heads: int
+    heads_at_once: int
     key_dim: int
     value_dim: int
     chunk: int
@@ -39,10 +43,11 @@ class Launch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Pieces:
-    """What the serial pass runs over: a `Cut`, and the first chunk of each piece."""
+    """What the serial pass runs over: a `Cut`, each piece's first chunk, the number of chunks."""
 
     cut: Cut
     chunk: Tensor
+    chunks: int
 
 
 def fits(*, key_dim: int, value_dim: int) -> bool:
@@ -66,9 +71,11 @@ def choose_launch(
     if piece is None:
         programs = segments * heads * (value_dim // tile)
         piece = piece_rows(rows=rows, longest=longest, programs=programs, chunk=chunk)
+    one_head = (rows // chunk + segments) * key_dim * value_dim * v.element_size()
     precision = "tf32" if short else "tf32x3"
     return Launch(
         heads=heads,
+        heads_at_once=max(1, min(heads, STATES_BYTES // max(1, one_head))),
         key_dim=key_dim,
         value_dim=value_dim,
         chunk=chunk,
@@ -147,7 +154,6 @@ class _DeltaRule(torch.autograd.Function):
         gram = torch.empty(chunks, heads, chunk, chunk, **single)
         inverse = torch.empty_like(gram)
         u, w, y, o = (torch.empty_like(x) for x in (v, k, v, v))
-        states = torch.empty(chunks, heads, key_dim, value_dim, dtype=v.dtype, device=v.device)
         size = {"H": heads, "K": key_dim, "C": chunk}
         tiles = {"BK": launch.key_tile, "PRECISION": launch.precision}
         both = {"V": value_dim, "BV": launch.value_tile}
@@ -157,29 +163,35 @@ class _DeltaRule(torch.autograd.Function):
         kernels.chunk_uw_kernel[grid](
             k, v, beta, total, gram, inverse, u, w, start, length, **size, **tiles, **both
         )
-        rows = (k, u, w, total)
-        final, step_map = _pass_states(rows, state, states, y, pieces, launch)
-        kernels.chunk_output_kernel[(*grid, value_dim // launch.value_tile)](
-            q, k, y, total, states, o, start, length, scale, **size, **tiles, **both
-        )
+        walk = _Walk(rows=(k, u, w, total), y=y, pieces=pieces, launch=launch)
+        step_map, begin = walk.first_states(state)
+        ends = torch.empty_like(begin)
+        states = walk.states_buffer()
+        for head in range(0, heads, launch.heads_at_once):
+            count = min(launch.heads_at_once, heads - head)
+            walk.run("pass", begin, ends, states=states, head=head, count=count)
+            kernels.chunk_output_kernel[(chunks, count, value_dim // launch.value_tile)](
+                q, k, y, total, states, o, start, length, scale, head,
+                HS=launch.heads_at_once, **size, **tiles, **both,
+            )  # fmt: skip
         ctx.save_for_backward(
-            q, k, v, beta, total, gram, inverse, w, y, states, start, length, step_map
-        )  # fmt: skip
+            q, k, v, beta, total, gram, inverse, w, y, start, length, step_map, begin
+        )
         ctx.launch, ctx.scale, ctx.pieces = launch, scale, pieces
-        return o, final
+        return o, _last(ends, empty=state, cut=pieces.cut, launch=launch)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        (q, k, v, beta, total, gram, inverse, w, y, states, start, length, step_map
+        (q, k, v, beta, total, gram, inverse, w, y, start, length, step_map, begin
          ) = ctx.saved_tensors  # fmt: skip
-        launch, scale = ctx.launch, ctx.scale
+        launch, scale, at_once = ctx.launch, ctx.scale, ctx.launch.heads_at_once
         do, dfinal = gradients[0].contiguous(), gradients[1].contiguous()
         heads, key_dim, value_dim, chunk = _shape(launch)
         chunks, rows = start.numel(), q.shape[0]
         single: dict[str, Any] = {"dtype": torch.float32, "device": q.device}
         dy, dv, dq, dk, dw = (torch.empty_like(x) for x in (v, v, q, k, k))
-        dstates = torch.empty_like(states)
-        dscores, dinverse = torch.empty_like(gram), torch.empty_like(gram)
+        dscores = torch.empty(chunks, at_once, chunk, chunk, **single)
+        dinverse = torch.empty_like(dscores)
         dbeta, dg = torch.empty_like(beta), torch.empty_like(total)
         key_tiles = key_dim // launch.key_tile
         by_tile = torch.empty(rows, heads, key_tiles, **single)
@@ -187,26 +199,34 @@ class _DeltaRule(torch.autograd.Function):
         size = {"H": heads, "C": chunk, "PRECISION": launch.precision}
         keys = {"K": key_dim, "BK": launch.key_tile}
         values = {"V": value_dim, "BV": launch.value_tile}
-        grid = (chunks, heads)
-        backward_kernels.local_gradient_kernel[grid](
+        backward_kernels.local_gradient_kernel[(chunks, heads)](
             q, k, do, total, dy, start, length, scale, **size, **keys, **values
         )
-        dstate = _pass_gradients(
-            (q, k, w, do, dy, total), dfinal, dstates, step_map, ctx.pieces, scale, launch
+        walk = _Walk(rows=(k, v, w, total), y=y, pieces=ctx.pieces, launch=launch)
+        back = _WalkBack(
+            rows=(q, k, w, do, dy, total), scale=scale, pieces=ctx.pieces, launch=launch
         )
-        backward_kernels.value_gradient_kernel[grid](
-            v, beta, do, y, dy, total, inverse, dv, dbeta, dscores, dinverse, start, length, scale,
-            **size, **values,
-        )  # fmt: skip
-        backward_kernels.key_gradient_kernel[(*grid, key_tiles)](
-            q, k, do, y, dy, total, states, dstates, dscores, dq, dk, dw, by_tile, dend, start,
-            length, scale, **size, **keys, **values, num_warps=8,
-        )  # fmt: skip
-        backward_kernels.erase_gradient_kernel[grid](
-            k, beta, total, gram, inverse, dinverse, dw, dk, dbeta, dg, by_tile, dend, start,
-            length,
-            **size, **keys, num_warps=8,
-        )  # fmt: skip
+        dlast = back.last_states(dfinal, step_map)
+        dstarts = torch.empty_like(dlast)
+        states, dstates = walk.states_buffer(), walk.states_buffer()
+        for head in range(0, heads, at_once):
+            count = min(at_once, heads - head)
+            size["HS"] = at_once
+            walk.run("again", begin, begin, states=states, head=head, count=count)
+            back.run("pass", dlast, dstarts, dstates=dstates, head=head, count=count)
+            backward_kernels.value_gradient_kernel[(chunks, count)](
+                v, beta, do, y, dy, total, inverse, dv, dbeta, dscores, dinverse, start, length,
+                scale, head, **size, **values,
+            )  # fmt: skip
+            backward_kernels.key_gradient_kernel[(chunks, count, key_tiles)](
+                q, k, do, y, dy, total, states, dstates, dscores, dq, dk, dw, by_tile, dend, start,
+                length, scale, head, **size, **keys, **values, num_warps=8,
+            )  # fmt: skip
+            backward_kernels.erase_gradient_kernel[(chunks, count)](
+                k, beta, total, gram, inverse, dinverse, dw, dk, dbeta, dg, by_tile, dend, start,
+                length, head, **size, **keys, num_warps=8,
+            )  # fmt: skip
+        dstate = _first(dstarts, empty=dfinal, cut=ctx.pieces.cut, launch=launch)
         return dq, dk, dv, dg, dbeta, dstate, None, None, None
 
 
@@ -224,73 +244,111 @@ def _cut_pieces(cu_seqlens: Tensor, *, chunks: Cut, rows: int, launch: Launch) -
             first=segment,
             count=torch.ones_like(segment),
         )
-        return _Pieces(cut=whole, chunk=chunks.first)
+        return _Pieces(cut=whole, chunk=chunks.first, chunks=chunks.begin.numel())
     cut = Cut.of(cu_seqlens, rows=rows, size=launch.piece)
     inside = (cut.begin - cu_seqlens[cut.segment]) // launch.chunk
-    return _Pieces(cut=cut, chunk=chunks.first[cut.segment] + inside)
+    return _Pieces(cut=cut, chunk=chunks.first[cut.segment] + inside, chunks=chunks.begin.numel())
 
 
-def _pass_states(
-    rows: tuple[Tensor, ...],
-    state: Tensor,
-    states: Tensor,
-    y: Tensor,
-    pieces: _Pieces,
-    launch: Launch,
-) -> tuple[Tensor, Tensor | None]:
-    """Fill ``states`` and ``y``; return the final states and, of pieces, the maps."""
-    cut, count = pieces.cut, pieces.cut.begin.numel()
-    at = (cut.begin, cut.end, pieces.chunk)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Walk:
+    """The pass over the states, first chunk to last; ``rows`` are ``k u w total``."""
 
-    def run(kind: str, begin: Tensor, width: int) -> Tensor:
-        out = begin.new_empty(count, launch.heads, launch.key_dim, width)
+    rows: tuple[Tensor, ...]
+    y: Tensor
+    pieces: _Pieces
+    launch: Launch
+
+    def states_buffer(self) -> Tensor:
+        """Return room for what the chunks of some heads meet."""
+        launch = self.launch
+        shape = (self.pieces.chunks, launch.heads_at_once, launch.key_dim, launch.value_dim)
+        return self.y.new_empty(shape)
+
+    def first_states(self, state: Tensor) -> tuple[Tensor | None, Tensor]:
+        """Return the maps of the pieces, if there are any, and the state each begins with."""
+        launch, count = self.launch, self.pieces.cut.begin.numel()
+        if not launch.piece:
+            return None, state
+        step_map = state.new_empty(count, launch.heads, launch.key_dim, launch.key_dim)
+        rest = state.new_empty(count, launch.heads, launch.key_dim, launch.value_dim)
+        self.run("map", state, step_map)
+        self.run("rest", state, rest)
+        cut = self.pieces.cut
+        return step_map, join(step_map, rest, state=state, cut=cut, steps=launch.steps, back=False)
+
+    def run(
+        self,
+        kind: str,
+        begin: Tensor,
+        out: Tensor,
+        *,
+        states: Tensor | None = None,
+        head: int = 0,
+        count: int = 0,
+    ) -> None:
+        """Launch for ``count`` heads from ``head`` on, all by default."""
+        launch, cut, width = self.launch, self.pieces.cut, out.shape[3]
         tile = min(launch.state_tile, width)
-        kernels.chunk_states_kernel[(width // tile, count, launch.heads)](
-            *rows, begin, out, states, y, *at, H=launch.heads, K=launch.key_dim, V=width,
-            BV=tile, C=launch.chunk, KIND=kind, PRECISION=launch.precision,
+        grid = (width // tile, cut.begin.numel(), count or launch.heads)
+        kernels.chunk_states_kernel[grid](
+            *self.rows, begin, out, out if states is None else states, self.y, cut.begin, cut.end,
+            self.pieces.chunk, head, H=launch.heads, HS=launch.heads_at_once, K=launch.key_dim,
+            V=width, BV=tile, C=launch.chunk, KIND=kind, PRECISION=launch.precision,
             num_warps=launch.state_warps, num_stages=launch.state_stages,
         )  # fmt: skip
-        return out
-
-    if not launch.piece:
-        return run("pass", state, launch.value_dim), None
-    step_map, rest = run("map", state, launch.key_dim), run("rest", state, launch.value_dim)
-    begin = join(step_map, rest, state=state, cut=cut, steps=launch.steps, back=False)
-    ends = run("pass", begin, launch.value_dim)
-    last = ends[(cut.first + cut.count - 1).clamp(min=0)]
-    return torch.where(_filled(cut), last, state), step_map
 
 
-def _pass_gradients(
-    rows: tuple[Tensor, ...],
-    dfinal: Tensor,
-    dstates: Tensor,
-    step_map: Tensor | None,
-    pieces: _Pieces,
-    scale: float,
-    launch: Launch,
-) -> Tensor:
-    """Fill ``dstates`` and complete ``dy``; return the gradient of the first states."""
-    cut, count = pieces.cut, pieces.cut.begin.numel()
-    at = (cut.begin, cut.end, pieces.chunk)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _WalkBack:
+    """The pass over the states' gradients; ``rows`` are ``q k w do dy total``."""
 
-    def run(kind: str, begin: Tensor) -> Tensor:
-        out = begin.new_empty(count, launch.heads, launch.key_dim, launch.value_dim)
-        grid = (launch.value_dim // launch.state_tile, count, launch.heads)
-        backward_kernels.state_gradient_kernel[grid](
-            *rows, begin, out, dstates, *at, scale, H=launch.heads, K=launch.key_dim,
-            V=launch.value_dim, BV=launch.state_tile, C=launch.chunk, KIND=kind,
+    rows: tuple[Tensor, ...]
+    scale: float
+    pieces: _Pieces
+    launch: Launch
+
+    def last_states(self, dfinal: Tensor, step_map: Tensor | None) -> Tensor:
+        """Return the gradient of the state that each piece ends with."""
+        if step_map is None:
+            return dfinal
+        cut, steps = self.pieces.cut, self.launch.steps
+        rest = dfinal.new_empty(cut.begin.numel(), *dfinal.shape[1:])
+        self.run("rest", dfinal, rest)
+        return join(step_map.mT, rest, state=dfinal, cut=cut, steps=steps, back=True)
+
+    def run(
+        self,
+        kind: str,
+        begin: Tensor,
+        out: Tensor,
+        *,
+        dstates: Tensor | None = None,
+        head: int = 0,
+        count: int = 0,
+    ) -> None:
+        """Launch for ``count`` heads from ``head`` on, all by default."""
+        launch, cut = self.launch, self.pieces.cut
+        tiles = launch.value_dim // launch.state_tile
+        backward_kernels.state_gradient_kernel[(tiles, cut.begin.numel(), count or launch.heads)](
+            *self.rows, begin, out, out if dstates is None else dstates, cut.begin, cut.end,
+            self.pieces.chunk, self.scale, head, H=launch.heads, HS=launch.heads_at_once,
+            K=launch.key_dim, V=launch.value_dim, BV=launch.state_tile, C=launch.chunk, KIND=kind,
             PRECISION=launch.precision, num_warps=launch.state_warps,
             num_stages=launch.state_stages,
         )  # fmt: skip
-        return out
 
-    if step_map is None:
-        return run("pass", dfinal)
-    flipped = step_map.transpose(2, 3)
-    begin = join(flipped, run("rest", dfinal), state=dfinal, cut=cut, steps=launch.steps, back=True)
-    starts = run("pass", begin)
-    return torch.where(_filled(cut), starts[cut.first.clamp(max=count - 1)], dfinal)
+
+def _last(ends: Tensor, *, empty: Tensor, cut: Cut, launch: Launch) -> Tensor:
+    if not launch.piece:
+        return ends
+    return torch.where(_filled(cut), ends[(cut.first + cut.count - 1).clamp(min=0)], empty)
+
+
+def _first(starts: Tensor, *, empty: Tensor, cut: Cut, launch: Launch) -> Tensor:
+    if not launch.piece:
+        return starts
+    return torch.where(_filled(cut), starts[cut.first.clamp(max=starts.shape[0] - 1)], empty)
 
 
 def _filled(cut: Cut) -> Tensor:

@@ -11,6 +11,8 @@ With ``dS'`` the gradient of a chunk's outgoing state::
     dT = dY (beta V)^T + dW (beta e^G K)^T  dL = -tril(T^T dT T^T, -1)
 
 Gradients of the running log-decay ``G`` are gathered per row and summed back to ``g`` at the end.
+What belongs to chunks (``states dstates dscores dinverse``) holds the ``HS`` heads from ``head``
+on, so that the heads of many rows can go one after the other through the same memory.
 """
 
 import triton
@@ -64,8 +66,8 @@ def local_gradient_kernel(
 
 @triton.jit
 def state_gradient_kernel(
-    q, k, w, do, dy, total, dfinal, dstate, dstates, begin, end, first, scale,
-    H: tl.constexpr, K: tl.constexpr, V: tl.constexpr, C: tl.constexpr,
+    q, k, w, do, dy, total, dfinal, dstate, dstates, begin, end, first, scale, head,
+    H: tl.constexpr, HS: tl.constexpr, K: tl.constexpr, V: tl.constexpr, C: tl.constexpr,
     BV: tl.constexpr, KIND: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
     """Carry the state's gradient back through a piece.
@@ -73,7 +75,9 @@ def state_gradient_kernel(
     ``KIND`` is ``pass`` to begin at ``dfinal`` and complete ``dY`` on the way, ``rest`` to begin
     at nothing, for ``dstate`` alone: a piece turns dS' into ``map^T @ dS' + rest``.
     """
-    tile, p, h = tl.program_id(0), tl.program_id(1).to(tl.int64), tl.program_id(2)
+    tile, p = tl.program_id(0), tl.program_id(1).to(tl.int64)
+    here = tl.program_id(2)
+    h = head + here
     key, at = tl.arange(0, K), tl.arange(0, C)
     value = tile * BV + tl.arange(0, BV)
     low = tl.load(begin + p)
@@ -87,7 +91,7 @@ def state_gradient_kernel(
     do += lead * V
     dy += lead * V
     total += lead
-    dstates += ((tl.load(first + p) + behind) * H + h) * K * V
+    dstates += ((tl.load(first + p) + behind) * HS + here) * K * V
     spot = key[:, None] * V + value[None, :]
     by_key = at[:, None] * (H * K) + key[None, :]
     by_value = at[:, None] * (H * V) + value[None, :]
@@ -121,17 +125,19 @@ def state_gradient_kernel(
         do -= C * H * V
         dy -= C * H * V
         total -= C * H
-        dstates -= H * K * V
+        dstates -= HS * K * V
     tl.store(dstate + (p * H + h) * K * V + spot, now)
 
 
 @triton.jit
 def value_gradient_kernel(
-    v, beta, do, y, dy, total, inverse, dv, dbeta, dscores, dinverse, start, length, scale,
-    H: tl.constexpr, V: tl.constexpr, C: tl.constexpr, BV: tl.constexpr, PRECISION: tl.constexpr,
+    v, beta, do, y, dy, total, inverse, dv, dbeta, dscores, dinverse, start, length, scale, head,
+    H: tl.constexpr, HS: tl.constexpr, V: tl.constexpr, C: tl.constexpr, BV: tl.constexpr,
+    PRECISION: tl.constexpr,
 ):  # fmt: skip
     """Write ``dv``, its part of ``dbeta``, ``dP`` times decay, and the value part of ``dT``."""
-    n, h = tl.program_id(0).to(tl.int64), tl.program_id(1)
+    n, here = tl.program_id(0).to(tl.int64), tl.program_id(1)
+    h = head + here
     rows = tl.load(length + n).to(tl.int32)
     if rows == 0:
         return
@@ -144,8 +150,8 @@ def value_gradient_kernel(
     dy += lead * V
     dv += lead * V
     inverse += (n * H + h) * C * C
-    dscores += (n * H + h) * C * C
-    dinverse += (n * H + h) * C * C
+    dscores += (n * HS + here) * C * C
+    dinverse += (n * HS + here) * C * C
     i, j = at[:, None], at[None, :]
     place = i * C + j
     solved = tl.load(inverse + place).to(v.dtype.element_ty)
@@ -176,8 +182,8 @@ def value_gradient_kernel(
 @triton.jit
 def key_gradient_kernel(
     q, k, do, y, dy, total, states, dstates, dscores, dq, dk, dw, dtotal, dend, start, length,
-    scale,
-    H: tl.constexpr, K: tl.constexpr, V: tl.constexpr, C: tl.constexpr,
+    scale, head,
+    H: tl.constexpr, HS: tl.constexpr, K: tl.constexpr, V: tl.constexpr, C: tl.constexpr,
     BK: tl.constexpr, BV: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
     """Write ``dq``, ``dW`` and the read-and-keep part of ``dk`` for a tile of key channels.
@@ -185,7 +191,8 @@ def key_gradient_kernel(
     ``dtotal [R, H, K / BK]`` and ``dend [K / BK, n, H]`` get this tile's share of the gradients
     of ``G`` and of its last value.
     """
-    n, h, tile = tl.program_id(0).to(tl.int64), tl.program_id(1), tl.program_id(2)
+    n, here, tile = tl.program_id(0).to(tl.int64), tl.program_id(1), tl.program_id(2)
+    h = head + here
     rows = tl.load(length + n).to(tl.int32)
     chunks = tl.num_programs(0)
     if rows == 0:
@@ -202,9 +209,9 @@ def key_gradient_kernel(
     do += lead * V
     y += lead * V
     dy += lead * V
-    states += (n * H + h) * K * V
-    dstates += (n * H + h) * K * V
-    dscores += (n * H + h) * C * C
+    states += (n * HS + here) * K * V
+    dstates += (n * HS + here) * K * V
+    dscores += (n * HS + here) * C * C
     channel = tile * BK + tl.arange(0, BK)
     from_read = tl.zeros([C, BK], dtype=tl.float32)
     from_keep = tl.zeros([C, BK], dtype=tl.float32)
@@ -247,13 +254,16 @@ def key_gradient_kernel(
 @triton.jit
 def erase_gradient_kernel(
     k, beta, total, gram, inverse, dinverse, dw, dk, dbeta, dg, by_tile, dend, start, length,
-    H: tl.constexpr, K: tl.constexpr, C: tl.constexpr, BK: tl.constexpr, PRECISION: tl.constexpr,
+    head,
+    H: tl.constexpr, HS: tl.constexpr, K: tl.constexpr, C: tl.constexpr, BK: tl.constexpr,
+    PRECISION: tl.constexpr,
 ):  # fmt: skip
     """Add to ``dk`` and ``dbeta`` what comes through U, W and the triangular inverse; write ``dg``.
 
     ``g`` of a row moves ``G`` of that row and all later ones of the chunk: a sum from behind.
     """
-    n, h = tl.program_id(0).to(tl.int64), tl.program_id(1)
+    n, here = tl.program_id(0).to(tl.int64), tl.program_id(1)
+    h = head + here
     rows = tl.load(length + n).to(tl.int32)
     if rows == 0:
         return
@@ -265,7 +275,7 @@ def erase_gradient_kernel(
     dk += lead * K
     gram += (n * H + h) * C * C
     inverse += (n * H + h) * C * C
-    dinverse += (n * H + h) * C * C
+    dinverse += (n * HS + here) * C * C
     i, j = at[:, None], at[None, :]
     place = i * C + j
     solved = tl.load(inverse + place)

@@ -119,17 +119,20 @@ def chunk_uw_kernel(
 
 @triton.jit
 def chunk_states_kernel(
-    k, u, w, total, state, final, states, y, begin, end, first,
-    H: tl.constexpr, K: tl.constexpr, V: tl.constexpr, C: tl.constexpr,
+    k, u, w, total, state, final, states, y, begin, end, first, head,
+    H: tl.constexpr, HS: tl.constexpr, K: tl.constexpr, V: tl.constexpr, C: tl.constexpr,
     BV: tl.constexpr, KIND: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
     """Carry one piece's state through its chunks, ``BV`` value channels at a time.
 
-    ``KIND`` is ``pass`` to begin at ``state`` and keep what every chunk met; ``rest`` to begin at
-    nothing and ``map`` at the identity with nothing written, both for ``final`` alone: a piece
-    turns S into ``map @ S + rest``.
+    ``KIND`` is ``pass`` to begin at ``state`` and keep what every chunk met; ``again`` to make the
+    same ``states`` from ``y``; ``rest`` to begin at nothing and ``map`` at the identity with
+    nothing written, both for ``final`` alone: a piece turns S into ``map @ S + rest``. ``states
+    [n, HS, K, V]`` hold the ``HS`` heads from ``head`` on.
     """
-    tile, p, h = tl.program_id(0), tl.program_id(1).to(tl.int64), tl.program_id(2)
+    tile, p = tl.program_id(0), tl.program_id(1).to(tl.int64)
+    here = tl.program_id(2)
+    h = head + here
     key, at = tl.arange(0, K), tl.arange(0, C)
     value = tile * BV + tl.arange(0, BV)
     low = tl.load(begin + p)
@@ -140,24 +143,27 @@ def chunk_states_kernel(
     u += lead * V
     y += lead * V
     total += lead
-    states += (tl.load(first + p) * H + h) * K * V
+    states += (tl.load(first + p) * HS + here) * K * V
     spot = key[:, None] * V + value[None, :]
     by_key = at[:, None] * (H * K) + key[None, :]
     by_value = at[:, None] * (H * V) + value[None, :]
     now = tl.zeros([K, BV], dtype=tl.float32)
-    if KIND == "pass":
+    if KIND == "pass" or KIND == "again":
         now += tl.load(state + (p * H + h) * K * V + spot)
     if KIND == "map":
         now += tl.where(key[:, None] == value[None, :], 1.0, 0.0)
     for done in range(0, length, C):
         left = length - done
         inside = at < left
-        if KIND == "pass":
+        if KIND == "pass" or KIND == "again":
             tl.store(states + spot, now.to(states.dtype.element_ty))
-        erase = tl.load(w + by_key, mask=inside[:, None], other=0.0)
-        fresh = -tl.dot(erase, now.to(erase.dtype), input_precision=PRECISION)
-        if KIND != "map":
-            fresh += tl.load(u + by_value, mask=inside[:, None], other=0.0).to(tl.float32)
+        if KIND == "again":
+            fresh = tl.load(y + by_value, mask=inside[:, None], other=0.0).to(tl.float32)
+        else:
+            erase = tl.load(w + by_key, mask=inside[:, None], other=0.0)
+            fresh = -tl.dot(erase, now.to(erase.dtype), input_precision=PRECISION)
+            if KIND != "map":
+                fresh += tl.load(u + by_value, mask=inside[:, None], other=0.0).to(tl.float32)
         if KIND == "pass":
             tl.store(y + by_value, fresh.to(y.dtype.element_ty), mask=inside[:, None])
         run = tl.load(total + at * H, mask=inside, other=0.0)
@@ -172,18 +178,20 @@ def chunk_states_kernel(
         u += C * H * V
         y += C * H * V
         total += C * H
-        states += H * K * V
-    tl.store(final + (p * H + h) * K * V + spot, now)
+        states += HS * K * V
+    if KIND != "again":
+        tl.store(final + (p * H + h) * K * V + spot, now)
 
 
 @triton.jit
 def chunk_output_kernel(
-    q, k, y, total, states, o, start, length, scale,
-    H: tl.constexpr, K: tl.constexpr, V: tl.constexpr, C: tl.constexpr,
+    q, k, y, total, states, o, start, length, scale, head,
+    H: tl.constexpr, HS: tl.constexpr, K: tl.constexpr, V: tl.constexpr, C: tl.constexpr,
     BK: tl.constexpr, BV: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
     """Write ``o = scale (e^G Q S + tril(Q K^T D) Y)`` for a chunk, head and value tile."""
-    n, h, tile = tl.program_id(0).to(tl.int64), tl.program_id(1), tl.program_id(2)
+    n, here, tile = tl.program_id(0).to(tl.int64), tl.program_id(1), tl.program_id(2)
+    h = head + here
     rows = tl.load(length + n).to(tl.int32)
     if rows == 0:
         return
@@ -194,7 +202,7 @@ def chunk_output_kernel(
     k += lead * K
     y += lead * V
     o += lead * V
-    states += (n * H + h) * K * V
+    states += (n * HS + here) * K * V
     value = tile * BV + tl.arange(0, BV)
     scores = tl.zeros([C, C], dtype=tl.float32)
     out = tl.zeros([C, BV], dtype=tl.float32)
