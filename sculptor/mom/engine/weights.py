@@ -92,11 +92,13 @@ def export_weights(
 ) -> Weights:
     """Write ``config.json`` and the shards into ``folder``; return the weights as stored.
 
-    A tensor that fits no shard is a ValueError.
+    Shards of an earlier export there are removed. A tensor that fits no shard is a ValueError.
     """
     weights = pack_weights(config, tensors, dtype=dtype)
     shards = [save(shard) for shard in _cut(weights.stored)]
     folder.mkdir(parents=True, exist_ok=True)
+    for old in folder.glob("weights-*-of-*.safetensors"):
+        old.unlink()
     listed = []
     for number, data in enumerate(shards, start=1):
         name = f"weights-{number}-of-{len(shards)}.safetensors"

@@ -57,6 +57,13 @@ def test_shards_stay_under_their_bound(tmp_path: Path) -> None:
         export_weights(tmp_path, MODEL, {"head": np.zeros((2_000, 2_000))}, dtype="float32")
 
 
+def test_an_earlier_export_leaves_nothing_behind(tmp_path: Path) -> None:
+    big = {f"norm{i}": np.zeros(3_000_000, np.float32) for i in range(2)}
+    export_weights(tmp_path, MODEL, big, dtype="float32")
+    kept = write_small(tmp_path)
+    assert [path.name for path in sorted(tmp_path.iterdir())] == ["config.json", kept.name]
+
+
 def write_small(folder: Path) -> Path:
     export_weights(folder, MODEL, {"norm": np.ones(9)}, dtype="int8")
     return next(folder.glob("*.safetensors"))
