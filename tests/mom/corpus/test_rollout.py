@@ -79,8 +79,8 @@ def test_views_are_those_of_the_product() -> None:
     context.extend([user(text), *_read(), user("Hide it.")])
     assert played.steps[0].view == context.wire(ledger=True)
     call = orjson.loads(played.steps[0].completion)
-    context.append(call)
-    context.append(context.apply(call["tool_calls"][0]))
+    result = context.apply(call["tool_calls"][0])
+    context.extend([call, result])
     assert played.steps[1].view == context.wire(ledger=True)
     assert b"folded" in played.steps[1].view[0]
     assert [len(instance.trained) for instance in played.instances] == [1, 1]

@@ -94,11 +94,9 @@ def _taken(
                 calls=calls,
                 refused=refused,
             )
-        context.append(message | {"tool_calls": own})
-        for call in own:
-            result = context.apply(call)
-            refused += "error" in orjson.loads(result["content"])
-            context.append(result)
+        results = [context.apply(call) for call in own]
+        refused += sum("error" in orjson.loads(result["content"]) for result in results)
+        context.extend([message | {"tool_calls": own}, *results])
         calls += len(own)
     told = "\n".join(filter(None, texts))
     return ExamTurn(

@@ -1,7 +1,8 @@
 """Playing a scene through the product's own context, and cutting it into training instances.
 
-Views are what ``Context`` renders and results what its tools answer, byte for byte; only call IDs
-are written here, so that the same seed gives the same bytes. An instance ends wherever the next
+Views are what ``Context`` renders and results what its tools answer, byte for byte and in the order
+in which the loop has them; only call IDs are written here, so that the same seed gives the same
+bytes. An instance ends wherever the next
 view does not go on from the one before, so every completion stands exactly once under the view in
 which it was produced (arXiv 2508.04664, Algorithm 1).
 """
@@ -122,9 +123,12 @@ class _Player:
             if not own:
                 self._end_turn(message, texts)
                 return
+            results = [self._context.apply(call) for call in message["tool_calls"]]
             self._append(message)
-            answers = [self._answered(call, move) for call in message["tool_calls"]]
-            move = script.send(answers)
+            for result in results:
+                self._append(result)
+            calls = zip(message["tool_calls"], results, strict=True)
+            move = script.send([_answer(call, result, move) for call, result in calls])
 
     def _shown_bytes(self) -> int:
         return sum(map(len, self._context.wire()))
@@ -147,14 +151,6 @@ class _Player:
         self._calls += 1
         return f"call_{self._calls:04d}"
 
-    def _answered(self, call: Mapping[str, Any], move: Move) -> Mapping[str, Any]:
-        result = self._context.apply(call)
-        self._append(result)
-        answer: Mapping[str, Any] = orjson.loads(result["content"])
-        if "error" in answer and not move.planted:
-            raise ValueError(f"{call['function']} was refused: {answer}")
-        return answer
-
     def _end_turn(self, message: dict[str, Any], texts: _Texts) -> None:
         """Put the turn's answer in the conversation as the client saw it."""
         calls = message.get("tool_calls") or ()
@@ -163,6 +159,13 @@ class _Player:
 
     def _append(self, message: Wire) -> None:
         self._context.append(dict(message))
+
+
+def _answer(call: Wire, result: Wire, move: Move) -> Mapping[str, Any]:
+    answer: Mapping[str, Any] = orjson.loads(result["content"])
+    if "error" in answer and not move.planted:
+        raise ValueError(f"{call['function']} was refused: {answer}")
+    return answer
 
 
 def wire_call(name: str, call: Call) -> dict[str, Any]:
