@@ -7,7 +7,6 @@ import numpy as np
 from sculptor.mom.language.automaton import (
     Characters,
     Fixed,
-    Frame,
     FreeKey,
     FreeText,
     Node,
@@ -26,9 +25,6 @@ _STRUCTURE = frozenset(b'{}[],:"-+.0123456789eEtfn') | {
     for token in (Protocol.CALL, Protocol.CALL_END, Protocol.END, *ARGUMENT_TOKENS.values())
 }
 """What a frame other than a string or a fixed sequence may read first."""
-
-_STRINGS = (Characters, FreeKey, FreeText)
-"""Frames for which nearly every token is allowed."""
 
 
 class GrammarError(ValueError):
@@ -122,17 +118,21 @@ class GrammarState:
 
     def _allowed(self) -> Mask:
         """Return the mask: inside strings from their tables, elsewhere by one walk of the tree."""
-        strings = [stack for stack in self._stacks if stack and isinstance(stack[-1], _STRINGS)]
-        others = self._stacks.difference(strings)
+        strings = [
+            (stack, top)
+            for stack in self._stacks
+            if stack and isinstance(top := stack[-1], Characters | FreeKey | FreeText)
+        ]
+        others = self._stacks.difference(stack for stack, _ in strings)
         mask = self._part(others)._walked() if others else self._none()
-        for stack in strings:
-            mask |= self._part(frozenset((stack,)))._of_string(stack[-1])
+        for stack, top in strings:
+            mask |= self._part(frozenset((stack,)))._of_string(top)
         return mask
 
     def _part(self, stacks: frozenset[Stack]) -> "GrammarState":
         return self if stacks == self._stacks else self._automaton.state(stacks)
 
-    def _of_string(self, top: Frame) -> Mask:
+    def _of_string(self, top: Characters | FreeKey | FreeText) -> Mask:
         match top:
             case Characters(most=most, count=count, scan=scan, dialect=dialect):
                 return self._within(dialect, scan, None if most is None else most - count)
@@ -142,8 +142,6 @@ class GrammarState:
                 mask = self._within("text", scan, None)
                 mask[:TEXT_OFFSET] = self._one_by_one(range(TEXT_OFFSET))[:TEXT_OFFSET]
                 return mask
-            case _:
-                return self._walked()
 
     def _walked(self) -> Mask:
         mask = self._none()

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, reject, settings
 from hypothesis import strategies as st
 
+from sculptor.mom.language import states
 from sculptor.mom.language.grammar import Grammar, GrammarError, GrammarState
 from sculptor.mom.language.protocol import TOOL_TOKENS, Protocol
 from sculptor.mom.language.reply import ArgumentsPiece, CallOpened, ReplyReader, TextPiece
@@ -275,11 +276,27 @@ def test_masks_are_not_to_be_written_to() -> None:
         Grammar(TOKENIZER).start().allowed()[0] = True
 
 
-def test_a_long_turn_keeps_few_states_and_stays_right() -> None:
+def test_a_long_turn_is_right_where_few_states_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(states, "_KEPT_STATES", 64)
     call = ("fold_fragment", {"fragment_ids": [f"f{number:05x}" for number in range(1000)]})
     grammar = Grammar(TOKENIZER, tools=FULL)
     assert follow(grammar.start(), turn("", call)).ended
-    assert len(grammar._automaton._states) <= 8192
+    assert len(grammar._automaton._states) <= 64
     too_many = ("fold_fragment", {"fragment_ids": ["f00000"] * 1001})
     with pytest.raises(AssertionError):
         follow(grammar.start(), turn("", too_many))
+
+
+def test_arguments_that_nothing_satisfies_are_any_object() -> None:
+    broken = {"type": "object", "required": ["a"], "additionalProperties": False}
+    state = Grammar(TOKENIZER, tools=[tool("x", broken)]).start()
+    assert follow(state, turn("", ("x", {"query": 1}))).ended
+    with pytest.raises(AssertionError):
+        follow(state, turn("", ("x", [1])))
+
+
+def test_a_tool_without_parameters_takes_none() -> None:
+    state = Grammar(TOKENIZER, tools=[{"function": {"name": "x"}}]).start()
+    assert follow(state, turn("", ("x", {}))).ended
+    with pytest.raises(AssertionError):
+        follow(state, turn("", ("x", {"a": 1})))

@@ -148,6 +148,30 @@ def test_tools_are_shown_by_names_types_and_values_alone() -> None:
     )
 
 
+def test_odd_schemas_and_odd_content_are_shown_shortly() -> None:
+    odd = {"a": True, "b": {"anyOf": [{"const": 1}, {"type": "null"}]}, "c": {"$ref": "#/x/0"}}
+    deep: dict[str, Any] = {"type": "integer"}
+    for _ in range(5):
+        deep = {"type": "array", "items": deep}
+    schema = {"properties": {**odd, "d": deep}, "x": [{"type": "boolean"}]}
+    tools = [
+        {"function": {"name": "x", "parameters": schema}},
+        {"function": {"name": "y", "parameters": {"properties": 3}}},
+    ]
+    message = {"role": "user", "content": ["plain", 3, {"type": "refusal", "refusal": "no"}]}
+    assert show(render_prompt([message], tools=tools, tokenizer=TOKENIZER)) == (
+        '<BEGIN><DEFINE>x<ARGUMENTS>"a":any?"b":1|null?"c":boolean?"d":[[[array]]]?'
+        "<DEFINE>y<ARGUMENTS><USER>plain<PART><OTHER_PART><PART>no<END><ASSISTANT>"
+    )
+
+
+def test_arguments_that_are_an_object_are_written_out() -> None:
+    turn = {"tool_calls": [{"function": {"name": "x", "arguments": {"a": [1]}}}]}
+    assert show(render_turn(turn, tokenizer=TOKENIZER)) == (
+        '<CALL>x<ARGUMENTS>{"a":[1]}<CALL_END><END>'
+    )
+
+
 def test_the_older_form_of_a_call_and_a_refusal_are_read() -> None:
     old = {"role": "assistant", "function_call": {"name": "undo", "arguments": "{}"}}
     assert show(render_turn(old, tokenizer=TOKENIZER)) == ("<CALL>undo<ARGUMENTS>{}<CALL_END><END>")
