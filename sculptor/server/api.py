@@ -28,7 +28,8 @@ from sculptor.server.diff import diff_of
 from sculptor.server.edits import Edited, edit
 from sculptor.server.envelope import ApiError
 from sculptor.server.export import export_json, export_markdown
-from sculptor.server.lanes import Lanes, LiveLane, lane_of
+from sculptor.server.lanes import Lanes, lane_of
+from sculptor.server.live_lane import LiveLane
 from sculptor.store.records import DeleteSession, Session, SessionId, TenantId
 from sculptor.tools import ToolAnswer, Work
 from sculptor.tools import api_answers as answers

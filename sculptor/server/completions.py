@@ -50,8 +50,9 @@ from sculptor.server.envelope import ApiError, ErrorFormatter
 from sculptor.server.event_stream import EventStream, StreamSettings
 from sculptor.server.headers import RawHeaders
 from sculptor.server.health import StoreHealth
-from sculptor.server.lanes import Lanes, LiveLane
+from sculptor.server.lanes import Lanes
 from sculptor.server.limits import Place
+from sculptor.server.live_lane import LiveLane
 from sculptor.server.names import new_name
 from sculptor.server.settings import Settings
 from sculptor.store.records import TenantId
@@ -228,7 +229,7 @@ class ChatCompletions:
             if not self._passes_as_it_came(exchange, live):
                 _ = live.context
             if self._settings.strict or self._health.trouble:
-                await self._lanes.settle(live)
+                await self._lanes.writer.settle(live)
                 self._health.worked()
             return live, ""
         except (StoreError, OSError) as error:
@@ -359,7 +360,7 @@ class ChatCompletions:
             if live is None or live.is_lost:
                 return
             try:
-                await self._lanes.keep(live, step, usage)
+                await self._lanes.writer.keep(live, step, usage)
             except StoreError as error:
                 # The turn goes on without a record: the client's answer matters more.
                 self._lose(live, "step.not_stored", error)

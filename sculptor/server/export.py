@@ -15,7 +15,7 @@ import orjson
 from sculptor.context import Context
 from sculptor.messages import Message
 from sculptor.operations import Operation, operation_to_json
-from sculptor.server.lanes import LiveLane
+from sculptor.server.live_lane import LiveLane
 from sculptor.state import HIDDEN, entry_to_json
 from sculptor.store.protocol import Store
 from sculptor.store.records import Session, StoredStep

@@ -17,7 +17,8 @@ from sculptor.loop import ClientRequest, MessageCache, read_request, turn_of
 from sculptor.messages import make_message
 from sculptor.operations import Pin
 from sculptor.server.identity import Identity
-from sculptor.server.lanes import Lanes, LiveLane
+from sculptor.server.lanes import Lanes
+from sculptor.server.live_lane import LiveLane
 from sculptor.store import LOCAL, MemoryStore
 from sculptor.store.records import Record
 from sculptor.tokens import TokenCounter
@@ -115,7 +116,7 @@ def test_steps_of_two_tries_at_one_turn_are_both_stored(store: LateStore, lanes:
         tries = [lanes.open(LOCAL, request(USER, ANSWER, MORE), NO_HEADERS) for _ in range(2)]
         for number in range(2):
             for name, live in zip("ab", tries, strict=True):
-                await lanes.keep(live, step(live, f"{name}{number}"), None)
+                await lanes.writer.keep(live, step(live, f"{name}{number}"), None)
         assert stored_steps(store, tries[0]) == ["a0", "b0", "a1", "b1"]
 
     asyncio.run(main())
@@ -184,7 +185,7 @@ def test_what_a_request_brought_survives_a_lost_race(store: LateStore, lanes: La
         store.catch_up()
         assert live.written is not None
         assert isinstance(live.written.exception(), StaleHead)
-        await lanes.settle(live)
+        await lanes.writer.settle(live)
         assert stored_messages(store, live) == [USER, ANSWER, MORE]
         await answered(lanes, live, "This too.")
         assert live.lane.id != first.lane.id
@@ -205,7 +206,7 @@ def test_a_new_try_at_an_answered_turn_begins_without_its_steps(
         asked = request(USER, ANSWER, MORE)
         await answered(lanes, lanes.open(LOCAL, request(USER), NO_HEADERS))
         first = lanes.open(LOCAL, asked, NO_HEADERS)
-        await lanes.keep(first, step(first, "looked"), None)
+        await lanes.writer.keep(first, step(first, "looked"), None)
         resumed = lanes.open(LOCAL, asked, NO_HEADERS)
         assert [made.messages[0].text for made in resumed.context.steps] == ["looked"]
         await answered(lanes, first, "This too.")
