@@ -90,9 +90,12 @@ class CpuModel:
         """Read one piece and return the last token's hidden row ``[1, d]``."""
         x = self._embedding.pick(ids)
         for block, layer in zip(self._blocks, state.layers, strict=True):
-            x = block.read(x, layer, seen=state.tokens, workers=self._workers)
+            x = block.mix(x, layer, seen=state.tokens, workers=self._workers)
+            if block is self._blocks[-1]:
+                x = x[-1:]  # no later layer sees the other rows
+            x = block.think(x, workers=self._workers)
         state.tokens += len(ids)
-        return x[-1:]
+        return x
 
     def _checked(self, tokens: Sequence[int]) -> NDArray[np.int64]:
         ids = np.asarray(tokens, dtype=np.int64)
@@ -126,24 +129,27 @@ class _Block:
             self._mixer = CpuMixer(c.mixer, own)
         self._up, self._down = load.linear("mlp.up"), load.linear("mlp.down")
 
-    def read(
+    def mix(
         self, x: Array, state: MixerState | AttentionState, *, seen: int, workers: Workers
     ) -> Array:
+        """Return the rows ``x [T, d]`` of one conversation after the mixer."""
         normed = rms_norm(x, weight=self._mixer_norm, eps=self._eps)
         if isinstance(self._mixer, CpuMixer):
             assert isinstance(state, MixerState)
-            x = x + self._mixer.read(normed, state, workers=workers)
-        else:
-            assert isinstance(state, AttentionState)
-            x = x + self._mixer.read(normed, state, seen=seen, workers=workers)
+            return x + self._mixer.read(normed, state, workers=workers)
+        assert isinstance(state, AttentionState)
+        return x + self._mixer.read(normed, state, seen=seen, workers=workers)
+
+    def think(self, x: Array, *, workers: Workers) -> Array:
+        """Return the rows ``x [T, d]`` of one conversation after the MLP."""
         normed = rms_norm(x, weight=self._mlp_norm, eps=self._eps)
         hidden = self._up.rows(normed, workers=workers)
-        x += self._down.rows(_swiglu(hidden), workers=workers)
-        return x
+        return x + self._down.rows(_swiglu(hidden), workers=workers)
 
     def step(
         self, x: Array, states: Sequence[MixerState | AttentionState], *, seen: NDArray[np.int64]
     ) -> Array:
+        """Return one row of each conversation ``x [B, d]`` after the whole block."""
         normed = rms_norm(x, weight=self._mixer_norm, eps=self._eps)
         if isinstance(self._mixer, CpuMixer):
             x = x + self._mixer.step(normed, [s for s in states if isinstance(s, MixerState)])
