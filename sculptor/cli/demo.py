@@ -99,8 +99,9 @@ def run_demo(
 ) -> Demo:
     """Answer one PI-LLM stream in both arms and return what was measured.
 
-    Without ``base_url`` (a server's address, without ``/v1``) a server with the scripted backend
-    is started on a free port of this machine, with nothing kept, and stopped at the end.
+    Without ``base_url`` (a server's address, without ``/v1``) a server is started on a free port of
+    this machine, with the shipped model if there is one, else the scripted backend, with nothing
+    kept, and stopped at the end.
 
     Raises:
         CommandError: the server cannot be reached, refused a request, or offered no tools.
@@ -178,11 +179,11 @@ def _server(base_url: str | None, progress: Progress) -> Iterator[str]:
     from sculptor.server.run import serve_in_thread
     from sculptor.server.settings import Settings
 
-    settings = Settings.model_validate({"port": 0, "store": "memory", "backend": "scripted"})
+    settings = Settings.model_validate({"port": 0, "store": "memory"})
     url, stop = serve_in_thread(settings)
     try:
         with _client(url) as client:  # what is loaded at a server's first answer is not timed
-            client.chat.completions.create(model="scripted", messages=_GREETING)
+            client.chat.completions.create(model="any", messages=_GREETING, max_tokens=1)
         yield url
     finally:
         stop()

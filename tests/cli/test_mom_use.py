@@ -8,8 +8,10 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from sculptor.cli.app import app
+from sculptor.cli.demo import run_demo
 from sculptor.mom.recipes.recipe import recipe_from_dict
 from sculptor.mom.recipes.train import Place, Trainer
+from sculptor.server.mom import places
 from tests.mom.helpers import MODEL
 from tests.server.mom.builders import NAME, write_weights
 
@@ -71,6 +73,14 @@ def test_chat_remembers_until_told_to_begin_anew() -> None:
 
 def test_chat_ends_with_its_input() -> None:
     assert run("chat", input="").exit_code == 0
+
+
+def test_the_demo_shows_the_shipped_model(weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(places, "SHIPPED", weights)
+    found = run_demo(updates=12)
+    assert (found.model, found.note) == (NAME, "")
+    assert found.arms[0].steps == 1
+    assert all(arm.first_tokens > 4_096 for arm in found.arms)
 
 
 def test_eval_runs_a_task_through_a_server_of_its_own(home: Path) -> None:

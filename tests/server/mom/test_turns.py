@@ -62,6 +62,18 @@ def test_the_model_works_its_context_and_answers(serve: Serve, stream: bool) -> 
     assert kept > sent[1], "the second step goes on from where the first one ended"
 
 
+def test_summaries_are_extracts_and_no_call_of_the_model(serve: Serve) -> None:
+    summarize = '{"fragment_ids":["all"],"focus":"lamp 3"}'
+    turns = (calls(("fragment_context", CUT)), calls(("summarize_fragment", summarize)))
+    runtime = Reciter(say(*turns, text("Done.")))
+    client = serve(runtime, admission="on")
+    answer = ask(client, [user(LOG + "\nWhere is lamp 3?")])
+    told = answer.model_extra["x_context"]
+    assert answer.choices[0].message.content == "Done."
+    assert (told["steps"], len(told["billed"])) == (2, 3)
+    assert told["view_tokens"] < told["original_tokens"]
+
+
 def test_calls_of_the_client_come_in_pieces(serve: Serve) -> None:
     arguments = '{"place":"Bergen","days":[1,2,3]}'
     turn = calls(("weather", arguments), ("weather", '{"place":"Oslo"}'))

@@ -1,5 +1,7 @@
 """The backend over real HTTP, with random weights: every answer is as the wire wants it."""
 
+import asyncio
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -8,6 +10,11 @@ import orjson
 import pytest
 from openai import OpenAI
 
+from sculptor.mom.engine.cpu import CpuModel
+from sculptor.mom.engine.torch_model import TorchModel, load_torch
+from sculptor.server.mom.backend import MomBackend
+from sculptor.server.mom.loading import load_model
+from sculptor.server.mom.streams import Writer
 from tests.server.mom.builders import NAME, TOKENIZER, WINDOW_TOKENS
 from tests.server.mom.conftest import Serve
 from tests.server.openai_schemas import check
@@ -217,6 +224,39 @@ def test_a_call_that_the_limit_cuts_stays_cut(serve: Serve) -> None:
     answer = whole(client, **asked)
     assert answer["choices"][0]["finish_reason"] == "length"
     assert joined(streamed(client, **asked)) == said(answer)
+
+
+def test_messages_of_every_kind_are_read(serve: Serve) -> None:
+    picture = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
+    called = {"id": "c1", "type": "function", "function": {"name": "knock", "arguments": "{}"}}
+    messages = [
+        {"role": "developer", "content": [{"type": "text", "text": "Be brief."}]},
+        {"role": "user", "name": "ann", "content": [{"type": "text", "text": "Look:"}, picture]},
+        {"role": "assistant", "content": None, "tool_calls": [called]},
+        {"role": "tool", "tool_call_id": "c1", "content": "<end> ⟦f00000 folded⟧ 😀"},
+        {"role": "user", "content": "Well?"},
+    ]
+    answer = whole(serve(), messages=messages, tools=[KNOCK], tool_choice="none")
+    assert answer["usage"]["prompt_tokens"] > 30
+
+
+def test_both_runtimes_write_the_same(weights: Path) -> None:
+    loaded = load_model(weights)
+    torch_model = TorchModel(load_torch(loaded.weights), rows=4)
+    writers = [
+        Writer(runtime, memory_bytes=1 << 20, width=4)
+        for runtime in (CpuModel(loaded.weights), torch_model)
+    ]
+    body = orjson.dumps({"messages": QUESTION, "max_tokens": 40, "tools": [PAINT]})
+
+    async def read(writer: Any) -> Any:
+        backend = MomBackend(loaded, writer)
+        answer = [event async for event in backend.answer(body)][-1]
+        await backend.close()
+        return answer.message
+
+    on_cpu, on_torch = (asyncio.run(read(writer)) for writer in writers)
+    assert on_cpu == on_torch
 
 
 def test_several_answers_asked_for_are_one(serve: Serve) -> None:
