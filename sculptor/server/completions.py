@@ -7,12 +7,10 @@ and ``x-context-status`` says so.
 """
 
 import asyncio
-import re
 import time
-from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, replace
-from typing import Any, Literal, TypedDict
+from typing import Any, TypedDict
 
 import orjson
 import structlog
@@ -21,7 +19,6 @@ from starlette.types import Receive, Send
 from sculptor.chat import DONE, ChunkWriter, Delta, Usage, format_completion, format_error_frame
 from sculptor.errors import StoreError, UpstreamStatus
 from sculptor.loop import (
-    Budget,
     ClientRequest,
     MessageCache,
     ModelRequest,
@@ -29,19 +26,14 @@ from sculptor.loop import (
     Turn,
     check_request,
     drive,
-    fold_to_fit,
-    model_request,
-    pass_through,
     read_request,
     relay,
-    run_turn,
     told_context,
     told_usage,
     turn_of,
 )
-from sculptor.loop.turn import Effect
 from sculptor.server.auth import Caller
-from sculptor.server.backends import Backend, BoundModel, HttpModel
+from sculptor.server.backends import Backend, HttpModel
 from sculptor.server.bodies import parse_body, parse_loosely, read_body
 from sculptor.server.cancellation import ClientWatch
 from sculptor.server.choices import read_whole, relay_stream
@@ -54,51 +46,18 @@ from sculptor.server.lanes import Lanes
 from sculptor.server.limits import Place
 from sculptor.server.live_lane import LiveLane
 from sculptor.server.names import new_name
+from sculptor.server.planning import Exchange, Plan, Planner, is_overflow, told_window
 from sculptor.server.settings import Settings
 from sculptor.store.records import TenantId
 from sculptor.summaries import ExtractiveSummarizer, SummaryJob, format_jobs
-from sculptor.tools import NeedRanked, toolset
+from sculptor.tools import NeedRanked
 
 log = structlog.get_logger("sculptor")
 
-Mode = Literal["off", "auto", "on"]
 _LONG_BODY_BYTES = 1_000_000
 _LONG_TEXT_BYTES = 50_000
 _TOLD_LOOSELY = ("model", "stream", "stream_options", "n")
-_RESERVED_ANSWER_TOKENS = 1_024
-_UNKNOWN_TOKENIZER_RESERVE = 0.05
 _OVERFLOW_TRIES = 2
-_OVERFLOW_WORDS = (b"context_length_exceeded", b"maximum context length", b"context window")
-_TOLD_WINDOW = re.compile(r"(?:maximum context length|context window)\D{0,40}?(\d{3,8})", re.I)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Exchange:
-    """One client request with all that answering it takes."""
-
-    request: ClientRequest
-    headers: Mapping[str, str]
-    mode: Mode
-    caller: Caller
-    request_id: str
-    place: Place
-    model: BoundModel
-    asked_at: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
-    """How a request is answered, and what the client is told of it.
-
-    Either a ``turn`` is run, or a ``call`` is made whose answer is left as it is; ``several``: it
-    has several choices.
-    """
-
-    status: str
-    turn: Generator[Effect, Any, Turn] | None = None
-    call: ModelRequest | None = None
-    several: bool = False
-    managed: bool = False
 
 
 class _Head(TypedDict):
@@ -120,16 +79,10 @@ class ChatCompletions:
     ) -> None:
         self._settings, self._lanes, self._health = settings, lanes, health
         self._backend, self._formatter = backend, formatter
-        self._window = counted_window(settings.window_tokens, backend)
+        self._planner = Planner(settings, backend, lanes.counter_of)
         self._extracts = settings.summarizer != "model" or not backend.writes_summaries
-        self._toolset = toolset(settings.toolset)
         self._messages = MessageCache()
         self._stream_settings = StreamSettings(keep_alive_s=settings.keep_alive)
-        self._budget = Budget(
-            max_steps=settings.max_steps,
-            max_input_tokens=settings.max_turn_tokens,
-            max_seconds=settings.max_turn_seconds,
-        )
 
     async def __call__(
         self,
@@ -143,7 +96,7 @@ class ChatCompletions:
     ) -> None:
         """Answer one request; errors before the first byte leave as exceptions."""
         body = await read_body(receive, headers, limit_bytes=self._settings.body_limit_bytes)
-        mode = self._mode(headers)
+        mode = self._planner.mode(headers)
         exchange = Exchange(
             request=await self._prepare(body, counted=mode != "off"),
             headers=headers,
@@ -176,7 +129,7 @@ class ChatCompletions:
     ) -> None:
         """Answer; where the upstream finds the view too long, fold it to fit and try again."""
         for attempt in range(_OVERFLOW_TRIES + 1):
-            plan = self._plan(exchange, live, trouble)
+            plan = self._planner.plan(exchange, live, trouble)
             try:
                 if plan.several:
                     await self._relay_choices(exchange, live, plan, send, watch)
@@ -189,7 +142,7 @@ class ChatCompletions:
                 last = attempt == _OVERFLOW_TRIES or exchange.mode == "off"
                 if live is None or last or not is_overflow(error):
                     raise
-                if not self._shorten(live, exchange.request, told_window(error)):
+                if not self._planner.shorten(live, exchange.request, told_window(error)):
                     raise
 
     # Reading
@@ -226,7 +179,7 @@ class ChatCompletions:
         try:
             tenant = TenantId(exchange.caller.tenant)
             live = self._lanes.open(tenant, exchange.request, exchange.headers)
-            if not self._passes_as_it_came(exchange, live):
+            if not self._planner.passes_as_it_came(exchange, live):
                 _ = live.context
             if self._settings.strict or self._health.trouble:
                 await self._lanes.writer.settle(live)
@@ -243,109 +196,6 @@ class ChatCompletions:
                     retry_after_s=5,
                 ) from None
             return None, "store"
-
-    # Deciding
-
-    def _passes_as_it_came(self, exchange: Exchange, live: LiveLane) -> bool:
-        """Whether a request passes as it came, as can be told without counting its tokens.
-
-        A token has at least a byte, so a body of few bytes cannot reach the threshold; images count
-        for more than their bytes.
-        """
-        if exchange.mode != "auto":
-            return exchange.mode == "off"
-        if live.lane.admitted or live.depth:
-            return False
-        request = exchange.request
-        bound = len(request.body) * self._lanes.counter_of(request.model).factor
-        least = min(self._settings.admission_tokens, self._room(request))
-        return bound < least and not any(
-            part.kind == "image" for message in request.messages for part in message.parts
-        )
-
-    def _plan(self, exchange: Exchange, live: LiveLane | None, trouble: str) -> Plan:
-        request, mode = exchange.request, exchange.mode
-        if live is None:
-            return self._plain(exchange, f"bypassed; reason={trouble}")
-        if live.made is None:
-            return self._plain(exchange, "off" if mode == "off" else "passthrough")
-        self._fit(live, request)
-        reason = request.stand_down(self._toolset.names)
-        offered = self._is_offered(live, mode)
-        if offered and reason is None:
-            turn = run_turn(
-                live.context,
-                request,
-                self._toolset,
-                budget=self._budget,
-                show_ledger=self._settings.ledger,
-                clock=time.monotonic,
-            )
-            return Plan(turn=turn, status="tools-on", managed=True)
-        defined = offered and request.forwards_choice
-        call = self._view_request(live, request, defined=defined)
-        status = f"tools-off; reason={reason}" if offered and reason else "passthrough"
-        plan = self._passing(exchange, call, status)
-        if defined and not plan.several:
-            return Plan(status=status, turn=pass_through(call, withheld=self._toolset.names))
-        return plan
-
-    def _plain(self, exchange: Exchange, status: str) -> Plan:
-        """Let a request pass as it came."""
-        return self._passing(exchange, model_request(exchange.request, None), status)
-
-    def _passing(self, exchange: Exchange, call: ModelRequest, status: str) -> Plan:
-        """Make one call and leave its answer as it is."""
-        several = exchange.request.asks_several and isinstance(exchange.model, HttpModel)
-        return Plan(status=status, call=call, several=several)
-
-    def _mode(self, headers: Mapping[str, str]) -> Mode:
-        asked = headers.get("x-sculptor", "").strip().lower()
-        if not asked:
-            return self._settings.admission
-        if asked not in ("off", "auto", "on"):
-            raise ApiError(
-                400, f"x-sculptor is {asked!r}; it must be off, auto or on.", code="invalid_value"
-            )
-        return asked  # type: ignore[return-value]  # narrowed by the test above
-
-    def _is_offered(self, live: LiveLane, mode: Mode) -> bool:
-        reached = live.context.tokens >= self._settings.admission_tokens
-        if mode == "auto" and not live.lane.admitted and not reached:
-            return False
-        live.lane = replace(live.lane, admitted=True)
-        return True
-
-    def _view_request(
-        self, live: LiveLane, request: ClientRequest, *, defined: bool
-    ) -> ModelRequest:
-        view = live.context.view()
-        return model_request(
-            request,
-            None if view.unchanged else view.messages,
-            tools=self._toolset.wire if defined else (),
-        )
-
-    def _fit(self, live: LiveLane, request: ClientRequest, window: int | None = None) -> None:
-        room = self._room(request, window)
-        if live.context.tokens > room:
-            fold_to_fit(live.context, room)
-
-    def _shorten(self, live: LiveLane, request: ClientRequest, window: int | None) -> bool:
-        """Fold a view that the upstream found too long; tell whether it is shorter now."""
-        try:
-            before = live.context.tokens
-        except StoreError:
-            return False
-        self._fit(live, request, window or before * 3 // 4)
-        return live.context.tokens < before
-
-    def _room(self, request: ClientRequest, window: int | None = None) -> int:
-        """Return how many tokens a view may have, the answer's share left free."""
-        window = window or self._window
-        asked = request.value.get("max_completion_tokens") or request.value.get("max_tokens")
-        reserved = asked if isinstance(asked, int) else _RESERVED_ANSWER_TOKENS
-        return int(window * (1 - _UNKNOWN_TOKENIZER_RESERVE)) - min(reserved, window // 2)
 
     # Answering
 
@@ -583,22 +433,3 @@ def _own_headers(exchange: Exchange, live: LiveLane | None, plan: Plan) -> RawHe
     if live is not None:
         headers.append((b"x-session-id", live.session.id.encode()))
     return headers
-
-
-def counted_window(wanted_tokens: int, backend: Backend) -> int:
-    """Return the window in counted tokens: the settings', and at most the backend's own."""
-    if backend.window_tokens is None:
-        return wanted_tokens
-    return min(wanted_tokens, int(backend.window_tokens / backend.tokens_per_counted))
-
-
-def is_overflow(error: UpstreamStatus) -> bool:
-    """Whether the upstream refused a request because it is longer than its window."""
-    body = error.body.lower()
-    return error.status in (400, 413) and any(word in body for word in _OVERFLOW_WORDS)
-
-
-def told_window(error: UpstreamStatus) -> int | None:
-    """Return the window that the upstream's message names, in tokens, or None."""
-    found = _TOLD_WINDOW.search(error.body.decode(errors="replace").replace(",", ""))
-    return int(found.group(1)) if found else None

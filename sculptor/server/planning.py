@@ -1,0 +1,205 @@
+"""How a request is answered: as it came, with the view in place of its messages, or by the loop.
+
+Our tools are offered once a lane's view is long enough, and from then on; a request that the loop
+cannot honour makes them stand down. A view longer than the window is folded to fit.
+"""
+
+import re
+import time
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from sculptor.errors import StoreError, UpstreamStatus
+from sculptor.loop import (
+    Budget,
+    ClientRequest,
+    ModelRequest,
+    Turn,
+    fold_to_fit,
+    model_request,
+    pass_through,
+    run_turn,
+)
+from sculptor.loop.turn import Effect
+from sculptor.server.auth import Caller
+from sculptor.server.backends import Backend, BoundModel, HttpModel
+from sculptor.server.envelope import ApiError
+from sculptor.server.limits import Place
+from sculptor.server.live_lane import LiveLane
+from sculptor.server.settings import Settings
+from sculptor.tokens import TokenCounter
+from sculptor.tools import toolset
+
+Mode = Literal["off", "auto", "on"]
+_RESERVED_ANSWER_TOKENS = 1_024
+_UNKNOWN_TOKENIZER_RESERVE = 0.05
+_OVERFLOW_WORDS = (b"context_length_exceeded", b"maximum context length", b"context window")
+_TOLD_WINDOW = re.compile(r"(?:maximum context length|context window)\D{0,40}?(\d{3,8})", re.I)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exchange:
+    """One client request with all that answering it takes."""
+
+    request: ClientRequest
+    headers: Mapping[str, str]
+    mode: Mode
+    caller: Caller
+    request_id: str
+    place: Place
+    model: BoundModel
+    asked_at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """How a request is answered, and what the client is told of it.
+
+    Either a ``turn`` is run, or a ``call`` is made whose answer is left as it is; ``several``: it
+    has several choices.
+    """
+
+    status: str
+    turn: Generator[Effect, Any, Turn] | None = None
+    call: ModelRequest | None = None
+    several: bool = False
+    managed: bool = False
+
+
+class Planner:
+    """Decides, by the settings and by what a lane holds."""
+
+    def __init__(
+        self, settings: Settings, backend: Backend, counter_of: Callable[[str], TokenCounter]
+    ) -> None:
+        self._settings, self._counter_of = settings, counter_of
+        self._window = counted_window(settings.window_tokens, backend)
+        self._toolset = toolset(settings.toolset)
+        self._budget = Budget(
+            max_steps=settings.max_steps,
+            max_input_tokens=settings.max_turn_tokens,
+            max_seconds=settings.max_turn_seconds,
+        )
+
+    def mode(self, headers: Mapping[str, str]) -> Mode:
+        """Return what the request's header asks for, else the settings; raises ``ApiError``."""
+        asked = headers.get("x-sculptor", "").strip().lower()
+        if not asked:
+            return self._settings.admission
+        if asked not in ("off", "auto", "on"):
+            raise ApiError(
+                400, f"x-sculptor is {asked!r}; it must be off, auto or on.", code="invalid_value"
+            )
+        return asked  # type: ignore[return-value]  # narrowed by the test above
+
+    def passes_as_it_came(self, exchange: Exchange, live: LiveLane) -> bool:
+        """Whether a request passes as it came, as can be told without counting its tokens.
+
+        A token has at least a byte, so a body of few bytes cannot reach the threshold; images count
+        for more than their bytes.
+        """
+        if exchange.mode != "auto":
+            return exchange.mode == "off"
+        if live.lane.admitted or live.depth:
+            return False
+        request = exchange.request
+        bound = len(request.body) * self._counter_of(request.model).factor
+        least = min(self._settings.admission_tokens, self._room(request))
+        return bound < least and not any(
+            part.kind == "image" for message in request.messages for part in message.parts
+        )
+
+    def plan(self, exchange: Exchange, live: LiveLane | None, trouble: str) -> Plan:
+        """Decide how a request is answered; ``trouble``: why it has no lane, where it has none."""
+        request, mode = exchange.request, exchange.mode
+        if live is None:
+            return self._plain(exchange, f"bypassed; reason={trouble}")
+        if live.made is None:
+            return self._plain(exchange, "off" if mode == "off" else "passthrough")
+        self._fit(live, request)
+        reason = request.stand_down(self._toolset.names)
+        offered = self._is_offered(live, mode)
+        if offered and reason is None:
+            turn = run_turn(
+                live.context,
+                request,
+                self._toolset,
+                budget=self._budget,
+                show_ledger=self._settings.ledger,
+                clock=time.monotonic,
+            )
+            return Plan(turn=turn, status="tools-on", managed=True)
+        defined = offered and request.forwards_choice
+        call = self._view_request(live, request, defined=defined)
+        status = f"tools-off; reason={reason}" if offered and reason else "passthrough"
+        plan = self._passing(exchange, call, status)
+        if defined and not plan.several:
+            return Plan(status=status, turn=pass_through(call, withheld=self._toolset.names))
+        return plan
+
+    def shorten(self, live: LiveLane, request: ClientRequest, window: int | None) -> bool:
+        """Fold a view that the upstream found too long; tell whether it is shorter now."""
+        try:
+            before = live.context.tokens
+        except StoreError:
+            return False
+        self._fit(live, request, window or before * 3 // 4)
+        return live.context.tokens < before
+
+    def _plain(self, exchange: Exchange, status: str) -> Plan:
+        """Let a request pass as it came."""
+        return self._passing(exchange, model_request(exchange.request, None), status)
+
+    def _passing(self, exchange: Exchange, call: ModelRequest, status: str) -> Plan:
+        """Make one call and leave its answer as it is."""
+        several = exchange.request.asks_several and isinstance(exchange.model, HttpModel)
+        return Plan(status=status, call=call, several=several)
+
+    def _is_offered(self, live: LiveLane, mode: Mode) -> bool:
+        reached = live.context.tokens >= self._settings.admission_tokens
+        if mode == "auto" and not live.lane.admitted and not reached:
+            return False
+        live.lane = replace(live.lane, admitted=True)
+        return True
+
+    def _view_request(
+        self, live: LiveLane, request: ClientRequest, *, defined: bool
+    ) -> ModelRequest:
+        view = live.context.view()
+        return model_request(
+            request,
+            None if view.unchanged else view.messages,
+            tools=self._toolset.wire if defined else (),
+        )
+
+    def _fit(self, live: LiveLane, request: ClientRequest, window: int | None = None) -> None:
+        room = self._room(request, window)
+        if live.context.tokens > room:
+            fold_to_fit(live.context, room)
+
+    def _room(self, request: ClientRequest, window: int | None = None) -> int:
+        """Return how many tokens a view may have, the answer's share left free."""
+        window = window or self._window
+        asked = request.value.get("max_completion_tokens") or request.value.get("max_tokens")
+        reserved = asked if isinstance(asked, int) else _RESERVED_ANSWER_TOKENS
+        return int(window * (1 - _UNKNOWN_TOKENIZER_RESERVE)) - min(reserved, window // 2)
+
+
+def counted_window(wanted_tokens: int, backend: Backend) -> int:
+    """Return the window in counted tokens: the settings', and at most the backend's own."""
+    if backend.window_tokens is None:
+        return wanted_tokens
+    return min(wanted_tokens, int(backend.window_tokens / backend.tokens_per_counted))
+
+
+def is_overflow(error: UpstreamStatus) -> bool:
+    """Whether the upstream refused a request because it is longer than its window."""
+    body = error.body.lower()
+    return error.status in (400, 413) and any(word in body for word in _OVERFLOW_WORDS)
+
+
+def told_window(error: UpstreamStatus) -> int | None:
+    """Return the window that the upstream's message names, in tokens, or None."""
+    found = _TOLD_WINDOW.search(error.body.decode(errors="replace").replace(",", ""))
+    return int(found.group(1)) if found else None
