@@ -23,6 +23,9 @@ CALL_CHARS = 3_000
 CALL_ITEMS = 12
 """Up to so many things are few."""
 
+QUESTION_CHARS = 1_200
+"""Longer questions would not stay in view whole when their message is put away."""
+
 Steps = Generator[Move, Answers, None]
 
 

@@ -8,7 +8,13 @@ import random
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from sculptor.mom.recipes.corpus.moves import Ask, look_up, needs_tools, search_then_say
+from sculptor.mom.recipes.corpus.moves import (
+    QUESTION_CHARS,
+    Ask,
+    look_up,
+    needs_tools,
+    search_then_say,
+)
 from sculptor.mom.recipes.corpus.prose import essay
 from sculptor.mom.recipes.corpus.scene import Scene, Wire, one_answer, user
 from sculptor.mom.recipes.corpus.words import SAYING, distinct, name, pair_of_words, phrase, place
@@ -82,6 +88,8 @@ def _draw(rng: random.Random, chars: int) -> Scene | None:
     questions = [
         f"{fact.question} {ending.format(fact.form)}" if full else fact.question for fact in asked
     ]
+    if sum(map(len, questions)) > QUESTION_CHARS:
+        return None
     at_start = rng.random() < 0.15
     said = _frame(rng, text, " ".join(questions), at_start=at_start)
     asks = [Ask(query=fact.subject, line=fact.line(full=full)) for fact in asked]

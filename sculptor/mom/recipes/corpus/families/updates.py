@@ -11,6 +11,7 @@ from typing import Any
 from sculptor.mom.recipes.corpus.moves import (
     CALL_CHARS,
     PER_CALL,
+    QUESTION_CHARS,
     Ask,
     Steps,
     look_up,
@@ -31,8 +32,6 @@ OPTIONS: Mapping[str, Any] = {"context_size": CONTEXT_CHARS, "latest_per_query":
 """How a last value is searched for."""
 
 _MORE_SHARE = 0.6
-_QUESTION_CHARS = 1_200
-"""Longer questions would not stay in view whole when the message is put away."""
 
 _QUESTIONS = (
     "Tell me what these hold at the end: {items}.",
@@ -82,7 +81,7 @@ def _many(rng: random.Random, drawn: Stream) -> Scene | None:
     listed = separator.join(asked)
     question = _fill(rng, rng.choice(_QUESTIONS), drawn.groups, items=listed)
     question = f"{question} {wording.demand}"
-    if len(question) > _QUESTION_CHARS:
+    if len(question) > QUESTION_CHARS:
         return None
     said = messages_of(rng, drawn, question, listed=listed)
     asks = [
