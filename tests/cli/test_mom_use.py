@@ -1,17 +1,22 @@
 import json
+import signal
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 import torch
 from click.testing import Result
 from typer.testing import CliRunner
 
 from sculptor.cli.app import app
+from sculptor.cli.checks import check_upstream
 from sculptor.cli.demo import run_demo
 from sculptor.mom.recipes.recipe import recipe_from_dict
 from sculptor.mom.recipes.train import Place, Trainer
 from sculptor.server.mom import places
+from sculptor.server.settings import Settings
+from tests.cli.processes import serving
 from tests.mom.helpers import MODEL
 from tests.server.mom.builders import NAME, write_weights
 
@@ -81,6 +86,22 @@ def test_the_demo_shows_the_shipped_model(weights: Path, monkeypatch: pytest.Mon
     assert (found.model, found.note) == (NAME, "")
     assert found.arms[0].steps == 1
     assert all(arm.first_tokens > 4_096 for arm in found.arms)
+
+
+def test_serve_takes_the_weights_and_stops_when_told(home: Path) -> None:
+    with serving(home, "--store", "memory", SCULPTOR_PORT="0") as (process, told):
+        assert told["backend"] == "mom"
+        body = {"messages": [{"role": "user", "content": "x"}], "max_tokens": 2}
+        answer = httpx.post(f"{told['base_url']}/chat/completions", json=body, timeout=60)
+        assert answer.json()["model"] == NAME
+        process.terminate()
+        assert process.wait(30) in (0, -signal.SIGTERM)
+
+
+def test_doctor_finds_the_model_well(weights: Path) -> None:
+    finding = check_upstream(Settings(mom_weights=str(weights)))
+    assert finding.is_well
+    assert "the mom backend answers" in finding.told
 
 
 def test_eval_runs_a_task_through_a_server_of_its_own(home: Path) -> None:

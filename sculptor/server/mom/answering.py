@@ -69,9 +69,9 @@ class AnswerWriter:
         yield from self._read(self._reader.feed(choice.token))
 
     def finish(self) -> Iterator[Delta]:
-        """Yield what is still owed when no more tokens come."""
+        """Yield what is still owed when no more tokens come; half a character is not."""
         if not self.is_ended:
-            yield from self._read(self._reader.finish())
+            self._reader.finish()
             yield from self._show(self._endings.flush())
         if self._rows is not None and (rows := self._rows.show("", last=True)):
             yield ExtraDelta(fields={}, choice=_beside(rows))

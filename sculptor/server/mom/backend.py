@@ -21,8 +21,9 @@ _CUDA_WIDTH = 64
 _MIB = 1024 * 1024
 
 TOKENS_PER_COUNTED = 2.0
-"""How many of the model's tokens a counted token is, about: 1.8 to 1.9 in prose and code, since
-its vocabulary of a few thousand cuts text finer than the one the proxy counts with."""
+"""How many of the model's tokens one counted token is, at most: 1.3 to 2.0 in English prose, lists
+and code, since its vocabulary of a few thousand cuts finer than the one the proxy counts with. Of
+other scripts it may be four, and a view then is longer than the window that was declared."""
 
 
 class MomBackend:

@@ -73,6 +73,18 @@ def test_any_text_comes_out_with_a_row_for_each_token(content: str) -> None:
     assert whole.usage.completion_tokens == len(tokens)
 
 
+def test_half_a_character_at_the_limit_is_not_shown() -> None:
+    whole_bytes = TOKENIZER.encode_bytes("a\U0001f600".encode())
+    assert len(whole_bytes) > 2
+    _, cut = write(whole_bytes[:-1])
+    assert cut.text == "a"
+    assert [row["token"] for row in cut.choice["logprobs"]["content"]] == ["a"]
+    assert cut.usage.completion_tokens == len(whole_bytes) - 1
+    begun = [Protocol.CALL, *TOKENIZER.encode("knock"), Protocol.ARGUMENTS, *whole_bytes[:-1]]
+    _, call = write([int(token) for token in begun])
+    assert call.tool_calls[0]["function"]["arguments"] == "a"
+
+
 def test_calls_have_ids_of_their_own_and_no_rows() -> None:
     turn = {**calls(("knock", '{"times":2}'), ("undo", '{"operation":"o1"}')), "content": "First:"}
     _, whole = write(render_turn(turn, tokenizer=TOKENIZER))

@@ -1,6 +1,7 @@
 """Whole turns through the proxy: its own tools, the client's, follow-ups, the window."""
 
 import asyncio
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -203,6 +204,35 @@ def test_many_are_answered_together(serve: Serve) -> None:
             return [done.choices[0].message.content for done in await asyncio.gather(*asked)]
 
     assert asyncio.run(main()) == [f"{n}{n + 1}{n + 2}" for n in range(7)]
+
+
+class Gated(Reciter):
+    """Writes three tokens, then waits until it is let on."""
+
+    def __init__(self) -> None:
+        super().__init__(say(text("One, two, three, four, five, six.")))
+        self.gate = threading.Event()
+
+    def step(self, tokens: Any, states: Any) -> Any:
+        if self.steps == 3:
+            assert self.gate.wait(30)
+        return super().step(tokens, states)
+
+
+def test_pieces_come_as_they_are_written_and_the_loop_is_free(serve: Serve) -> None:
+    runtime = Gated()
+    client = serve(runtime)
+    pieces = []
+    for chunk in ask(client, [user("Count.")], stream=True):
+        piece = chunk.choices[0].delta.content
+        if piece and not pieces:
+            assert not runtime.gate.is_set()
+            health = httpx.get(str(client.base_url).replace("/v1/", "/healthz"), timeout=20)
+            assert health.status_code == 200
+            runtime.gate.set()
+        pieces += [piece] if piece else []
+    assert len(pieces) > 2
+    assert "".join(pieces) == "One, two, three, four, five, six."
 
 
 class Broken(Reciter):
