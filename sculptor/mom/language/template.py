@@ -166,7 +166,7 @@ def _part(part: object, tokenizer: Tokenizer) -> list[int]:
     if not isinstance(part, Mapping):
         return [Protocol.OTHER_PART]
     fields = cast("Json", part)
-    if fields.get("type") in _IMAGES:
+    if str(fields.get("type")) in _IMAGES:
         return [Protocol.IMAGE]
     text = fields.get("text", fields.get("refusal"))
     return tokenizer.encode(text) if isinstance(text, str) else [Protocol.OTHER_PART]
