@@ -24,32 +24,15 @@ def step_mixer(mixer: Mixer, x: Tensor, *, state: MixerState) -> Tensor:
         x = _push_rows(x, weight=mixer.convs[0], tail=state.tails[0])
     chosen = route(x, weight=mixer.router, top_k=c.top_k)
     memory, writes = _visits(mixer, chosen)
-    sequence = torch.arange(x.shape[0], device=x.device).unsqueeze(1).expand_as(memory)
-    q = functional.linear(x, mixer.query.to(x.dtype))
-    rows = _project_picked(mixer, x, memory)
-    k, v, raw_beta, raw_gate = torch.split(rows, mixer.sections, dim=1)
-    q = q.repeat_interleave(memory.shape[1], dim=0)
-    at = (sequence.flatten(), memory.flatten())
-    if c.conv == "memory":
-        pushed = []
-        for row, weight, tail in zip((q, k, v), mixer.convs, state.tails, strict=True):
-            own = tail[at]
-            pushed.append(_push_rows(row, weight=weight, tail=own))
-            tail.index_put_(at, own)
-        q, k, v = pushed
-    o = _step_states(
-        mixer,
-        state,
-        memory,
-        q=mixer.normed(q),
-        k=mixer.normed(k),
-        v=torch.unflatten(functional.silu(v), 1, (c.heads, c.value_dim)).to(state.memories.dtype),
-        g=mixer.log_decay(raw_gate, memory=at[1], writes=writes),
-        beta=mixer.write_strength(raw_beta, rows=k, writes=writes),
-    )
-    weights = mixer.mix_weights(chosen).to(o.dtype)
-    mixed = torch.einsum("sp,sphv->shv", weights, torch.unflatten(o, 0, memory.shape))
-    y = gated_norm(mixed, z=mixer.output_gate(x), weight=mixer.norm, eps=c.norm_eps, gate=c.gate)
+    weights = mixer.mix_weights(chosen)
+    if _fits_kernels(mixer, x):
+        y = _step_by_kernels(mixer, x, state, memory, writes=writes, weights=weights)
+    else:
+        o = _step_plainly(mixer, x, state, memory, writes=writes)
+        weights = weights.to(o.dtype)
+        mixed = torch.einsum("sp,sphv->shv", weights, torch.unflatten(o, 0, memory.shape))
+        z = mixer.output_gate(x)
+        y = gated_norm(mixed, z=z, weight=mixer.norm, eps=c.norm_eps, gate=c.gate)
     return functional.linear(y.flatten(1), mixer.out.to(x.dtype))
 
 
@@ -84,31 +67,85 @@ def _visits(mixer: Mixer, chosen: Route) -> tuple[Tensor, Tensor | None]:
     return memory, writes
 
 
-def _step_states(
+def _fits_kernels(mixer: Mixer, x: Tensor) -> bool:
+    c = mixer.config
+    if not (mixer.uses_kernels(x) and c.rule.erases):
+        return False
+    from sculptor.mom.ops.kernels import delta
+
+    return delta.fits(key_dim=c.key_dim, value_dim=c.value_dim)
+
+
+def _step_by_kernels(
     mixer: Mixer,
+    x: Tensor,
     state: MixerState,
     memory: Tensor,
     *,
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    g: Tensor | None,
-    beta: Tensor,
+    writes: Tensor | None,
+    weights: Tensor,
+) -> Tensor:
+    """Step the states that ``memory [S, slots]`` names, in place; mix, norm and gate."""
+    from sculptor.mom.ops.kernels import mix, step
+
+    c = mixer.config
+    convolves = c.conv == "memory"
+    made = step.step_rows(
+        functional.linear(x, mixer.query.to(x.dtype)),
+        rows=_project_picked(mixer, x, memory),
+        memory=memory,
+        writes=writes,
+        convs=list(mixer.convs) if convolves else [],
+        tails=state.tails if convolves else [],
+        decay=(mixer.a_log, mixer.dt_bias) if c.rule.decay == "head" else None,
+        heads=c.heads,
+        key_dim=c.key_dim,
+        value_dim=c.value_dim,
+        beta_max=c.beta_max,
+    )
+    o = step.state_step(
+        state.memories,
+        q=made.q,
+        k=made.k,
+        v=made.v,
+        g=made.g,
+        beta=made.beta,
+        memory=memory,
+        scale=c.key_dim**-0.5,
+    )
+    row = torch.arange(memory.numel(), device=x.device).view(memory.shape)
+    z = mixer.output_gate(x)
+    return mix.mix_norm(
+        o, weights=weights, row=row, z=z, norm=mixer.norm, eps=c.norm_eps, gate=c.gate
+    )
+
+
+def _step_plainly(
+    mixer: Mixer, x: Tensor, state: MixerState, memory: Tensor, *, writes: Tensor | None
 ) -> Tensor:
     """Step the states that ``memory [S, slots]`` names, in place: return ``o [R, H, V]``."""
     c = mixer.config
-    scale = c.key_dim**-0.5
-    if mixer.uses_kernels(v) and c.rule.erases:
-        from sculptor.mom.ops.kernels import delta, step
-
-        if delta.fits(key_dim=c.key_dim, value_dim=c.value_dim):
-            return step.state_step(
-                state.memories, q=q, k=k, v=v, g=g, beta=beta, memory=memory, scale=scale
-            )
-    sequence = torch.arange(memory.shape[0], device=memory.device).unsqueeze(1)
-    at = (sequence.expand_as(memory).flatten(), memory.flatten())
+    sequence = torch.arange(x.shape[0], device=x.device).unsqueeze(1).expand_as(memory)
+    at = (sequence.flatten(), memory.flatten())
+    q = functional.linear(x, mixer.query.to(x.dtype)).repeat_interleave(memory.shape[1], dim=0)
+    rows = _project_picked(mixer, x, memory)
+    k, v, raw_beta, raw_gate = torch.split(rows, mixer.sections, dim=1)
+    if c.conv == "memory":
+        pushed = []
+        for row, weight, tail in zip((q, k, v), mixer.convs, state.tails, strict=True):
+            own = tail[at]
+            pushed.append(_push_rows(row, weight=weight, tail=own))
+            tail.index_put_(at, own)
+        q, k, v = pushed
     o, after = naive_step(
-        state.memories[at], q=q, k=k, v=v, g=g, beta=beta, scale=scale, erase=c.rule.erases
+        state.memories[at],
+        q=mixer.normed(q),
+        k=mixer.normed(k),
+        v=torch.unflatten(functional.silu(v), 1, (c.heads, c.value_dim)).to(state.memories.dtype),
+        g=mixer.log_decay(raw_gate, memory=at[1], writes=writes),
+        beta=mixer.write_strength(raw_beta, rows=k, writes=writes),
+        scale=c.key_dim**-0.5,
+        erase=c.rule.erases,
     )
     state.memories.index_put_(at, after)
     return o

@@ -19,11 +19,12 @@ WIDE = MixerConfig(d_model=20, heads=2, key_dim=16, value_dim=32)
     [
         WIDE,
         replace(WIDE, conv="memory", rule=UpdateRule.DELTA),
+        replace(WIDE, conv="memory", beta_max=2.0),
         replace(WIDE, read="dense", gate="sigmoid"),
         replace(WIDE, rule=UpdateRule.RETNET),
         replace(WIDE, memories=0, top_k=0),
     ],
-    ids=["before", "memory", "dense", "retnet", "shared"],
+    ids=["before", "delta", "memory", "dense", "retnet", "shared"],
 )
 def test_kernels_and_plain_form_agree(config: MixerConfig) -> None:
     torch.set_default_dtype(torch.float32)

@@ -50,3 +50,61 @@ def state_step_kernel(
     tl.store(state + spot, now)
     out = scale * tl.sum(queries[:, None] * now, axis=0)
     tl.store(o + (r * H + h) * V + value, out)
+
+
+@triton.jit
+def pushed_row(row, weight, tail, channel, CH: tl.constexpr, W: tl.constexpr):
+    """Convolve one row with the ``W - 1`` before it and move it into their ``tail``, in place.
+
+    For programs of one warp: no thread may read a place that another has already moved.
+    """
+    if W == 1:
+        return row
+    total = row * tl.load(weight + channel * W + W - 1)
+    for j in tl.static_range(W - 1):
+        old = tl.load(tail + j * CH + channel).to(tl.float32)
+        total += old * tl.load(weight + channel * W + j)
+        if j > 0:
+            tl.store(tail + (j - 1) * CH + channel, old)
+    tl.store(tail + (W - 2) * CH + channel, row)
+    return total
+
+
+@triton.jit
+def step_rows_kernel(
+    token, rows, memory, writes, wq, wk, wv, tq, tk, tv, a_log, dt_bias, q, k, v, g, beta, slots,
+    beta_max,
+    G: tl.constexpr, H: tl.constexpr, K: tl.constexpr, V: tl.constexpr, C: tl.constexpr,
+    W: tl.constexpr, DECAYS: tl.constexpr, SOME_READ: tl.constexpr, EPS: tl.constexpr,
+):  # fmt: skip
+    """Make what `state_step_kernel` takes of a row's projections; push its tails, in place.
+
+    ``token [S, H * K]``, ``rows [R, C]`` hold k, v, beta and decay; tails ``[S, G, W - 1, .]``.
+    """
+    r, h = tl.program_id(0), tl.program_id(1)
+    s = (r // slots).to(tl.int64)
+    bucket = s * G + tl.load(memory + r).to(tl.int64)
+    key, value = h * K + tl.arange(0, K), h * V + tl.arange(0, V)
+    raw = tl.load(token + s * (H * K) + key).to(tl.float32)
+    queries = pushed_row(raw, wq, tq + bucket * (W - 1) * (H * K), key, H * K, W)
+    raw = tl.load(rows + r * C + key).to(tl.float32)
+    keys = pushed_row(raw, wk, tk + bucket * (W - 1) * (H * K), key, H * K, W)
+    raw = tl.load(rows + r * C + H * K + value).to(tl.float32)
+    values = pushed_row(raw, wv, tv + bucket * (W - 1) * (H * V), value, H * V, W)
+    queries *= tl.sigmoid(queries)
+    keys *= tl.sigmoid(keys)
+    tl.store(q + r * (H * K) + key, queries * tl.rsqrt(tl.sum(queries * queries) + EPS))
+    tl.store(k + r * (H * K) + key, keys * tl.rsqrt(tl.sum(keys * keys) + EPS))
+    tl.store(v + r * (H * V) + value, values * tl.sigmoid(values))
+    rest = rows + r * C + H * (K + V) + h
+    share = 1.0
+    if SOME_READ:
+        share = tl.load(writes + r).to(tl.float32)
+    strength = beta_max * tl.sigmoid(tl.load(rest).to(tl.float32))
+    tl.store(beta + r * H + h, strength * share)
+    decay = 0.0
+    if DECAYS:
+        step = tl.load(rest + H).to(tl.float32) + tl.load(dt_bias + h).to(tl.float32)
+        step = tl.where(step > 20.0, step, tl.log(1.0 + tl.exp(tl.minimum(step, 20.0))))
+        decay = -tl.exp(tl.load(a_log + h).to(tl.float32)) * step * share
+    tl.store(g + r * H + h, decay)
