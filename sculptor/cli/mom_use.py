@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from openai import OpenAI
 
     from sculptor.chat import Completed
+    from sculptor.server.mom.backend import MomBackend
     from sculptor.server.settings import Settings
 
 Weights = Annotated[
@@ -41,6 +42,9 @@ _SERVER_FLAGS: dict[str, Any] = {
     "store": "memory",
     "log_level": "error",
     "drain_seconds": 0,
+    "keys": {},
+    "upstream": "",
+    "upstream_key_env": "",
 }
 
 
@@ -249,12 +253,11 @@ class _Served:
 def _serving(weights: str | None) -> Iterator[_Served]:
     from sculptor.cli.logs import configure_logs
     from sculptor.server.app import Server
-    from sculptor.server.mom.backend import open_backend
     from sculptor.server.run import serve_in_thread
 
     configure_logs("error")
-    settings = settings_of(**_SERVER_FLAGS, keys={}, mom_weights=weights)
-    backend = open_backend(_folder(settings), memory_mib=settings.mom_memory_mib)
+    settings = settings_of(**_SERVER_FLAGS, mom_weights=weights)
+    backend = _open(settings)
     url, stop = serve_in_thread(settings, server=Server(settings, backend=backend))
     try:
         yield _Served(url=url, name=backend.names[0], fingerprint=backend.fingerprint)
@@ -262,10 +265,15 @@ def _serving(weights: str | None) -> Iterator[_Served]:
         stop()
 
 
-def _folder(settings: "Settings") -> Path:
+def _open(settings: "Settings") -> "MomBackend":
+    from sculptor.server.mom.backend import open_backend
     from sculptor.server.mom.places import need_weights
 
-    return need_weights(settings.mom_weights)
+    return open_backend(
+        need_weights(settings.mom_weights),
+        memory_mib=settings.mom_memory_mib,
+        device=settings.mom_device,
+    )
 
 
 def _messages(system: str, text: str | None) -> list[dict[str, Any]]:
@@ -282,9 +290,8 @@ def _complete(
     import orjson
 
     from sculptor.chat import Completed, TextDelta
-    from sculptor.server.mom.backend import open_backend
 
-    backend = open_backend(_folder(settings_of(mom_weights=weights)), memory_mib=0)
+    backend = _open(settings_of(**_SERVER_FLAGS, mom_weights=weights))
 
     async def read() -> Completed:
         try:

@@ -31,6 +31,7 @@ from sculptor.server.identity import Identity
 from sculptor.server.lanes import Lanes
 from sculptor.server.limits import Admission, AdmissionSettings
 from sculptor.server.metrics import Metrics
+from sculptor.server.planning import declared_window
 from sculptor.server.relay import Models, Relay
 from sculptor.server.retries import RetrySettings
 from sculptor.server.settings import Settings
@@ -119,7 +120,7 @@ class Server:
         if allowed and scope["method"] not in allowed:
             raise wrong_method(scope["method"], scope["path"], allowed)
         if is_model:
-            window = self.backend.window_tokens or self.settings.window_tokens
+            window = declared_window(self.settings.window_tokens, self.backend)
             return Models(self.backend.names, window).at(path)
         raise ApiError(
             404,

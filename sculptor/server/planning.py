@@ -193,6 +193,13 @@ def counted_window(wanted_tokens: int, backend: Backend) -> int:
     return min(wanted_tokens, int(backend.window_tokens / backend.tokens_per_counted))
 
 
+def declared_window(wanted_tokens: int, backend: Backend) -> int:
+    """Return the same window in the models' own tokens."""
+    if backend.window_tokens is None:
+        return wanted_tokens
+    return min(int(wanted_tokens * backend.tokens_per_counted), backend.window_tokens)
+
+
 def is_overflow(error: UpstreamStatus) -> bool:
     """Whether the upstream refused a request because it is longer than its window."""
     body = error.body.lower()

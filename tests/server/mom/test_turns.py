@@ -138,6 +138,15 @@ def test_a_view_longer_than_the_window_is_folded_and_never_cut(serve: Serve) -> 
     assert view["messages"][-2]["content"] == "All read?"
 
 
+def test_a_smaller_window_of_the_settings_is_declared_and_kept(serve: Serve) -> None:
+    client = serve(Reciter(say(text("Yes."))), window_tokens=2_048)
+    (model,) = client.models.list().data
+    assert model.model_extra is not None
+    assert model.model_extra["context_window"] == 4_096
+    usage = ask(client, [user(LOG), text("Noted."), user("Read?")]).usage
+    assert usage.prompt_tokens < 4_096
+
+
 def endless(prompt: object) -> list[int]:
     return TOKENIZER.encode("a") * 10**5
 
