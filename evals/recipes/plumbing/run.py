@@ -4,7 +4,7 @@ A scripted policy knows its task and never forgets, so these figures say that th
 nothing about what the tools are worth to a language model. Run again with more sessions, the recipe
 only does what is missing:
 
-    python evals/recipes/plumbing/run.py --sessions 200 --long-sessions 20
+    python evals/recipes/plumbing/run.py
 """
 
 import argparse
@@ -68,7 +68,7 @@ def main() -> None:
     """Run what is missing, then write the report."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sessions", type=int, default=200, help="a cell")
-    parser.add_argument("--long-sessions", type=int, default=20, help="of pi-llm-long")
+    parser.add_argument("--long-sessions", type=int, default=200, help="of pi-llm-long")
     parser.add_argument("--runs", type=Path, default=ROOT / "runs" / "plumbing")
     parser.add_argument("--only", nargs="*", default=[cell.name for cell in RUNS])
     parser.add_argument("--report-only", action="store_true")
