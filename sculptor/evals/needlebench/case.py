@@ -1,8 +1,7 @@
 """The parameters of one NeedleBench prompt, read from a draw under the original's names.
 
 A draw gives what the original's loader is called with, plus the repetition counter. What it leaves
-out is the default of its suite; without a suite the buffer follows from version, task, language
-and length as the shipped configurations have it.
+out is what the shipped configurations have for its suite, or for its length.
 """
 
 from collections.abc import Mapping
@@ -12,12 +11,18 @@ from sculptor.errors import EvalError
 from sculptor.evals.fields import Fields
 from sculptor.evals.files import OWN_NAMES, OWN_NEEDLES, OWN_REASONING, DataFiles
 from sculptor.evals.filler import pool_name
+from sculptor.evals.needlebench.grids import (
+    ATC,
+    DEPTHS,
+    REASONING,
+    RETRIEVAL,
+    SINGLE,
+    default_buffer,
+)
 
-SINGLE, RETRIEVAL, REASONING, ATC = "single", "multi-retrieval", "multi-reasoning", "atc"
 KINDS = (SINGLE, RETRIEVAL, REASONING, ATC)
 LANGUAGES = ("English", "Chinese")
 CODES = {"English": "en", "Chinese": "zh"}
-DEPTHS = tuple(range(0, 101, 10))
 
 _LONGEST = 10_000_000
 _HAYSTACKS = {"English": "PaulGrahamEssays.jsonl", "Chinese": "zh_finance.jsonl"}
@@ -116,25 +121,6 @@ def kind_of(text: str) -> str:
         if any(hint in lowered for hint in hints):
             return kind
     return ""
-
-
-def default_buffer(version: str, kind: str, language: str, suite: str, length: int) -> int:
-    """Return the tokens a suite keeps free for the prompt around the document."""
-    if kind == ATC:
-        return 0
-    if language == "Chinese":
-        return 200
-    if version == "v2":
-        short = suite in ("4k", "8k") if suite else length <= 8000
-        return 500 if short else 3000
-    return _V1_BUFFERS.get((kind, suite), 3000 if kind == RETRIEVAL or suite == "32k" else 600)
-
-
-_V1_BUFFERS: Mapping[tuple[str, str], int] = {
-    (SINGLE, "8k"): 800,
-    (RETRIEVAL, "4k"): 1000,
-    (RETRIEVAL, "8k"): 1000,
-}
 
 
 def own_pool(language: str, length: int) -> str:

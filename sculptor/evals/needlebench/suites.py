@@ -1,43 +1,27 @@
 """The suites of NeedleBench v1 and v2, and the multi-reasoning settings of the Sculptor paper."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 from sculptor.evals.files import DataFiles
 from sculptor.evals.filler import open_pool
 from sculptor.evals.needlebench.case import (
-    ATC,
-    DEPTHS,
     LANGUAGES,
+    default_haystack,
+    default_needle_file,
+)
+from sculptor.evals.needlebench.grids import (
+    ATC,
     REASONING,
     RETRIEVAL,
     SINGLE,
+    V1_LENGTHS,
+    V2_LENGTHS,
     default_buffer,
-    default_haystack,
-    default_needle_file,
+    depths_of,
 )
 from sculptor.evals.needlebench.task import NeedleBench
 from sculptor.evals.types import Json, Object
 
-V2_LENGTHS: Mapping[str, Sequence[int]] = {
-    "4k": range(1000, 4001, 1000),
-    "8k": range(1000, 8001, 1000),
-    "32k": (1000, *range(4000, 32001, 4000)),
-    "128k": (1000, 2000, 4000, 8000, 16000, 32000, 64000, 128000),
-    "200k": (1000, *range(25000, 200001, 25000)),
-    "256k": (32000, 128000, 256000),
-    "1000k": (1000, *range(125000, 1000001, 125000)),
-}
-V1_LENGTHS: Mapping[str, Sequence[int]] = {
-    "4k": range(1000, 4001, 1000),
-    "8k": range(5000, 8001, 1000),
-    "32k": (9000, 13000, 17000, 21000, 25000, 29000, 31000, 32000),
-    "128k": range(16000, 128001, 16000),
-    "200k": (16000, 48000, 80000, 112000, 128000, 144000, 176000, 200000),
-    "256k": (32000, 128000, 256000),
-    "1000k": range(20000, 1000001, 140000),
-}
-V1_FINE_DEPTHS = (0, 5, 10, 15, 21, 26, 31, 36, 42, 47, 52, 57, 63, 68, 73, 78, 84, 89, 94, 100)
-V1_DEPTHS = (0, 10, 21, 31, 42, 52, 63, 73, 84, 94, 100)
 NEEDLE_COUNTS = (2, 3, 4, 5)
 ATC_COUNTS = (2, 4, 8, 16, 32, 64, 128, 256, 512)
 
@@ -82,7 +66,7 @@ def _suite(
 def _cells(
     version: str, kind: str, suite: str, lengths: Iterable[int], files: DataFiles
 ) -> Iterable[Object]:
-    depths = _depths(version, suite)
+    depths = depths_of(version, suite)
     for language in LANGUAGES:
         for length in lengths:
             cell: dict[str, Json] = {
@@ -102,12 +86,6 @@ def _cells(
             for count in counts:
                 for depth in depths:
                     yield {**cell, "depth": depth, "num_needles": count, "diff": 10}
-
-
-def _depths(version: str, suite: str) -> Sequence[int]:
-    if version == "v2":
-        return DEPTHS
-    return V1_FINE_DEPTHS if suite in ("4k", "8k") else V1_DEPTHS
 
 
 def _filler_suffix(cells: Sequence[Object]) -> str:

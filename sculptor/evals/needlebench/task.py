@@ -10,20 +10,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import gcd
 
-from sculptor.errors import EvalError
 from sculptor.evals.fields import Fields, sample_id
 from sculptor.evals.files import DataFiles
 from sculptor.evals.needlebench import corrected, scorers
 from sculptor.evals.needlebench.atc import build_challenge
-from sculptor.evals.needlebench.case import (
-    ATC,
-    REASONING,
-    RETRIEVAL,
-    SINGLE,
-    Case,
-    read_case,
-    read_kind,
-)
+from sculptor.evals.needlebench.case import Case, read_case, read_kind, read_version
+from sculptor.evals.needlebench.grids import ATC, REASONING, RETRIEVAL, SINGLE
+from sculptor.evals.needlebench.guides import guided
 from sculptor.evals.needlebench.haystack import (
     cut_haystack,
     decode,
@@ -47,7 +40,7 @@ from sculptor.evals.needlebench.needles import (
     parallel_needles,
     single_needle,
 )
-from sculptor.evals.needlebench.wording import fill, wording
+from sculptor.evals.needlebench.wording import fill
 from sculptor.evals.types import (
     Json,
     Object,
@@ -139,13 +132,13 @@ class NeedleBench:
         params = params or {}
         fields = Fields(params, what="params")
         case_kind = _scored_kind(fields, self.kind)
-        version = fields.text("version", default=self.version)
+        version = read_version(fields) or self.version
         text = scorers.reference_text(reference)
         if case_kind == ATC and text.count("--") == 2:
             choice = corrected.score_letter if chosen == "corrected" else scorers.score_choice
             return choice(reply, text, params=params)
         table = _CORRECTED if chosen == "corrected" else _ORIGINAL
-        return table[_version(version), case_kind](reply, text, params=params)
+        return table[version, case_kind](reply, text, params=params)
 
     def metrics(self, rows: Sequence[tuple[Object, float | None]]) -> Mapping[str, float]:
         """Return the task's figure, and the challenge's by needle count."""
@@ -168,7 +161,7 @@ class NeedleBench:
             case.language,
             f"{_TEXTS[case.version, case.kind]}_{position}",
             context=self._document(case, needles),
-            question=_guided(case, needles.question),
+            question=guided(case, needles.question),
             person=needles.person,
         )
         return text, needles.reference
@@ -206,21 +199,6 @@ class NeedleBench:
         return choose_chain(content, language=language, links=count, counter=counter)
 
 
-def _guided(case: Case, question: str) -> str:
-    """Return the question with version 1's advice slipped in before the answer format."""
-    if case.version != "v1" or not case.guide:
-        return question
-    guide = wording("v1", case.language, "guide")
-    if case.kind == REASONING:
-        return question + guide
-    clause = wording("v1", case.language, "clause")
-    parts = question.split(clause)
-    if len(parts) < 2:
-        raise EvalError(f"A guided question must hold {clause!r}; set guide to false.")
-    blank = " " if case.language == "English" else ""
-    return f"{parts[0]}{guide}{blank}{clause}{parts[1]}"
-
-
 def _params(case: Case) -> Object:
     depth: Json = case.depths[0] if len(case.depths) == 1 else list(case.depths)
     choice = case.version == "v1" and case.kind == ATC and case.variant not in ("free", "ordered")
@@ -253,10 +231,6 @@ def _row(params: Object, value: float) -> Row:
 
 def _scored_kind(fields: Fields, default: str) -> str:
     return read_kind(fields) or default
-
-
-def _version(text: str) -> str:
-    return "v1" if "1" in text else "v2"
 
 
 def _stride(size: int) -> int:
