@@ -60,7 +60,8 @@ def join(
     from the last piece of a segment to the first, ``steps`` is the most pieces one can have.
     """
     items = rest.shape[0]
-    met = torch.empty(items + 1, *rest.shape[1:], dtype=rest.dtype, device=rest.device)
+    # Pieces that hold no rows are read too, so what they begin with must be numbers.
+    met = rest.new_zeros(items + 1, *rest.shape[1:])
     for step in reversed(range(steps)) if back else range(steps):
         live = step < cut.count
         item = (cut.first + step).clamp(max=items - 1)
