@@ -5,10 +5,13 @@ from typing import Annotated
 import typer
 
 from sculptor.cli import eval as eval_commands
-from sculptor.cli import mom, mom_use, sessions
+from sculptor.cli import mom, sessions
 from sculptor.cli.console import Group
 from sculptor.cli.demo import demo
 from sculptor.cli.doctor import doctor
+from sculptor.cli.mom_eval import evaluate
+from sculptor.cli.mom_export import export
+from sculptor.cli.mom_talk import chat, generate
 from sculptor.cli.serve import serve
 from sculptor.cli.version import print_version, version
 from sculptor.cli.wrap import WRAP_SETTINGS, wrap
@@ -40,6 +43,9 @@ app.command()(doctor)
 app.command(context_settings=WRAP_SETTINGS)(wrap)
 app.add_typer(sessions.app, name="sessions")
 app.add_typer(eval_commands.app, name="eval")
-mom_use.register(mom.app)
+mom.app.command("generate")(generate)
+mom.app.command("chat")(chat)
+mom.app.command("eval")(evaluate)
+mom.app.command("export")(export)
 app.add_typer(mom.app, name="mom")
 app.command()(version)
