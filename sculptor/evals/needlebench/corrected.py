@@ -9,8 +9,7 @@ import re
 import unicodedata
 
 from sculptor.evals.needlebench.scorers import (
-    read_letter,
-    score_choice,
+    judge_letter,
     split_single,
 )
 from sculptor.evals.types import Object, Score
@@ -23,6 +22,13 @@ _DENIAL = re.compile(
 )
 _BOX = re.compile(r"\\(?:boxed|fbox)\s*\{")
 _COMMAND = re.compile(r"\\(?:text|textbf|textit|mathrm|mathbf|mathit|emph|rm|bf|boxed|fbox)\s*")
+# A small letter is one only where nothing follows: "the answer is a good one" names none.
+_SETTLED = re.compile(
+    r"(?:(?i:answer|option|choice)|答案|回答|选项?)(?:\s+(?:is|was)|应该是|应选|是|为|选)?\s*:?\s*"
+    r"(?:option\s+|\\(?:boxed|text|textbf)\{|[(\[*\"'{])*([A-D](?![A-Za-z])|[a-d](?=[\s.)\]}*]*$))",
+    re.MULTILINE,
+)
+_LEADING = re.compile(r"\A[(*]*([A-D])[.):、]")
 _EDGES = " \t\r\n\"'`*.,;:!()[]{}<>“”‘’「」『』《》（）。，；：！$~"
 
 
@@ -52,8 +58,18 @@ def score_reasoning_v1(reply: str, reference: str, *, params: Object) -> Score:
 
 
 def score_letter(reply: str, reference: str, *, params: Object) -> Score:
-    """Score 100 for the right letter, written in either case."""
-    return score_choice(read_letter(reply.upper()) or reply, reference, params=params)
+    """Score 100 for the letter the reply last settles on; a letter inside its prose is none."""
+    return judge_letter(read_settled_letter(reply), reference)
+
+
+def read_settled_letter(reply: str) -> str:
+    """Return the bare letter, the last one called the answer, or that of a leading option."""
+    text = unicodedata.normalize("NFKC", reply).strip()
+    bare = text.strip(_EDGES).upper()
+    if bare in ("A", "B", "C", "D"):
+        return bare
+    named = _SETTLED.findall(text) or _LEADING.findall(text)
+    return str(named[-1]).upper() if named else ""
 
 
 def states(reply: str, keyword: str) -> bool:

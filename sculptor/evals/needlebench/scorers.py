@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping, Sequence
 
 from sculptor.errors import EvalError
+from sculptor.evals.needlebench.letters import read_letter
 from sculptor.evals.types import Json, Object, Score
 
 _BOXED = "\\boxed{"
@@ -79,10 +80,14 @@ def score_reasoning_v1(reply: str, reference: str, *, params: Object) -> Score:
 
 def score_choice(reply: str, reference: str, *, params: Object) -> Score:
     """Score 100 for the right letter; all four rotations count only together, in the metrics."""
+    return judge_letter(read_letter(reply), reference)
+
+
+def judge_letter(letter: str, reference: str) -> Score:
+    """Return the score of a letter, however it was read, against ``id--letter--rotation``."""
     parts = reference.split("--")
     if len(parts) != 3:
         raise EvalError("A choice reference is written id--letter--rotation.")
-    letter = read_letter(reply)
     detail: Object = {"answer": letter, "question": parts[0], "rotation": parts[2]}
     return Score(value=100.0 if letter == parts[1] else 0.0, detail=detail)
 
@@ -97,15 +102,6 @@ def read_boxed(reply: str) -> str:
     content = re.sub(r"\\[\[\]]", "", content).replace("\\", "")
     content = re.sub(r"\s+", " ", content).strip()
     return content.replace('"', "").replace("'", "").replace("~", " ")
-
-
-def read_letter(reply: str) -> str:
-    """Return the option a reply settles on: a bare letter, or the last one it calls the answer."""
-    bare = reply.strip().strip(".()。（）*")
-    if bare in ("A", "B", "C", "D"):
-        return bare
-    named = re.findall(r"(?:answer is|answer:|答案是?)\s*[:：]?\s*[(（*]*([A-D])\b", reply)
-    return named[-1] if named else ""
 
 
 def split_single(reference: str) -> tuple[str, str]:
@@ -140,7 +136,12 @@ def _depths_of(reference: str) -> list[float]:
     _, _, depths = reference.partition("#")
     if not depths:
         raise EvalError("A multi-retrieval reference is written keyword*…#depth*….")
-    return [float(depth) if "." in depth else int(depth) for depth in depths.split("*")]
+    try:
+        return [float(depth) if "." in depth else int(depth) for depth in depths.split("*")]
+    except ValueError as error:
+        raise EvalError(
+            f"The depths of a multi-retrieval reference are no numbers: {depths!r}."
+        ) from error
 
 
 def _boxed_content(reply: str) -> str | None:
