@@ -6,7 +6,7 @@ when it runs.
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -132,18 +132,26 @@ app.command("compare")(compare_runs)
 
 
 def _read(source: str) -> str:
-    if source == "-":
-        return sys.stdin.buffer.read().decode("utf-8")
-    return Path(source).read_text(encoding="utf-8")
+    return "".join(_lines(source))
 
 
 def _lines(source: str) -> Iterator[str]:
+    """Yield the lines of a file or of stdin, without a byte order mark."""
     if source == "-":
-        for line in sys.stdin.buffer:
-            yield line.decode("utf-8")
+        yield from _decoded(sys.stdin.buffer)
         return
-    with Path(source).open(encoding="utf-8") as file:
-        yield from file
+    with Path(source).open("rb") as file:
+        yield from _decoded(file)
+
+
+def _decoded(lines: Iterable[bytes]) -> Iterator[str]:
+    from sculptor.errors import EvalError
+
+    for number, line in enumerate(lines, start=1):
+        try:
+            yield line.decode("utf-8-sig" if number == 1 else "utf-8")
+        except UnicodeDecodeError as error:
+            raise EvalError(f"Line {number} of the input is not UTF-8 text: {error}.") from error
 
 
 def _print(value: object) -> None:

@@ -71,3 +71,26 @@ def test_errors_are_one_line_and_say_what_to_do(tmp_path: Path) -> None:
         assert done.exit_code == 1
         assert words in done.stderr
         assert done.stderr.count("\n") == 1
+
+
+def test_a_byte_order_mark_is_no_part_of_the_input(tmp_path: Path) -> None:
+    path = tmp_path / "draw.json"
+    path.write_text(json.dumps(DRAW), encoding="utf-8-sig")
+    marked = runner.invoke(app, ["prompt", "pi-llm", "--draw", str(path)])
+    plain = runner.invoke(app, ["prompt", "pi-llm", "--draw", "-"], input=json.dumps(DRAW))
+    assert marked.exit_code == 0
+    assert marked.stdout == plain.stdout
+
+
+def test_what_is_not_utf_8_is_named_by_its_line() -> None:
+    good = json.dumps({"id": 1, "reply": "x", "reference": {"a": "x"}}).encode()
+    done = runner.invoke(app, ["score", "pi-llm"], input=good + b"\n\xff\n")
+    assert done.exit_code == 1
+    assert json.loads(done.stdout)["id"] == 1
+    assert "Line 2 of the input is not UTF-8" in done.stderr
+
+
+def test_an_empty_input_is_no_draw() -> None:
+    done = runner.invoke(app, ["prompt", "pi-llm", "--draw", "-"], input=" \n")
+    assert done.exit_code == 1
+    assert "empty" in done.stderr

@@ -23,11 +23,10 @@ def test_draws_come_as_object_list_or_lines() -> None:
     assert read_draws(json.dumps({"id": 3, "draw": one})) == ([{"id": 3, "a": 1}], True)
 
 
-@pytest.mark.parametrize("text", ["", "3", '"x"', "[3]", "{", '{"a": 1}\n{'])
+@pytest.mark.parametrize(
+    "text", ["", " \n", "3", '"x"', "[3]", "{", '{"a": 1}\n{', "[" * 100_000, "1" * 5000]
+)
 def test_what_is_no_draw_is_refused(text: str) -> None:
-    if text == "":
-        assert read_draws(text) == ([], False)
-        return
     with pytest.raises(EvalError):
         read_draws(text)
 
@@ -69,9 +68,10 @@ def test_the_rows_feed_the_metrics() -> None:
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        ([1], "JSON object"),
-        ({"id": 4, "reply": 3, "reference": {}}, "line 4"),
-        ({"id": 4, "reply": "x"}, "no reference"),
+        ([1], "Line 1 is no object"),
+        ({"id": 4, "reply": 3, "reference": {}}, r"Line 1 \(id 4\): The reply must be a string"),
+        ({"id": ["é"], "reply": "x"}, "There is no reference"),
+        ({"id": 4, "reply": "x", "reference": {}, "params": "x"}, "params must be an object"),
     ],
 )
 def test_bad_lines_are_named(line: object, words: str) -> None:
@@ -79,6 +79,44 @@ def test_bad_lines_are_named(line: object, words: str) -> None:
         scored(line)
     with pytest.raises(EvalError, match="Line 2"):
         list(score_lines(find_task("pi-llm"), [json.dumps(LINE), "{"]))
+
+
+def test_an_unknown_scorer_is_refused_before_the_first_line() -> None:
+    with pytest.raises(EvalError, match="No scorer 'best' here"):
+        list(score_lines(find_task("pi-llm"), [], scorer="best"))
+
+
+def test_an_unreadable_reference_scores_nothing_with_opencompass_alone() -> None:
+    line = {**LINE, "reference": "{bird"}
+    found = scored(line, scorer="opencompass")[0]
+    assert (found["score"], found["answered"]) == (0.0, False)
+    assert "not JSON" in str(found["problem"])
+    for scorer in ("original", "corrected"):
+        with pytest.raises(EvalError, match="not JSON"):
+            scored(line, scorer=scorer)
+
+
+def test_a_reference_with_odd_depths_is_refused() -> None:
+    line = {"id": 1, "reply": "x", "reference": "x#deep", "task": "multi-retrieval"}
+    with pytest.raises(EvalError, match="no numbers: 'deep'"):
+        scored(line, task="needlebench")
+
+
+@pytest.mark.parametrize(
+    ("task", "draw", "words"),
+    [
+        ("pi-llm", {"tracked_keys": ["a"], "pairs": {"a": "b"}}, "must be a list of"),
+        ("pi-llm", {"tracked_keys": ["a"], "pairs": [["a", None]]}, "both text"),
+        ("pi-llm", {"tracked_keys": ["a"], "pairs": [["a", ["b"]]]}, "both text"),
+        ("pi-llm", {"tracked_keys": ["a", "a"], "pairs": [["a", "b"]]}, "'a' more than once"),
+        ("needlebench", {"length": 500}, "needs the field 'depth'"),
+        ("needlebench", {"length": 500, "depths": [0, 50]}, "one depth, not 2"),
+        ("needlebench", {"length": 500, "depth": 0, "version": "3"}, "v1 or v2"),
+    ],
+)
+def test_what_a_draw_lacks_is_named(task: str, draw: Object, words: str) -> None:
+    with pytest.raises(EvalError, match=words):
+        prompt_messages(find_task(task), draw)
 
 
 @pytest.mark.parametrize(

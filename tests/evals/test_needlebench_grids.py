@@ -1,7 +1,10 @@
 import pytest
 
+from sculptor.evals.fields import Fields
+from sculptor.evals.needlebench.case import kind_of, read_version
 from sculptor.evals.needlebench.grids import default_buffer, suite_of
 from sculptor.evals.registry import find_task, load_tasks
+from sculptor.evals.types import Json, Object
 
 V1_ENGLISH = {
     "single": {"4k": 600, "8k": 800, "32k": 3000, "128k": 600, "200k": 600, "1000k": 600},
@@ -50,3 +53,32 @@ def test_a_draw_without_a_buffer_has_that_of_its_length() -> None:
     task = find_task("needlebench")
     assert task.sample(draw).messages == task.sample(given).messages
     assert default_buffer("v1", "multi-retrieval", "English", "", 6000) == 1300
+
+
+@pytest.mark.parametrize(
+    ("fields", "version"),
+    [
+        ({"version": "v1"}, "v1"),
+        ({"version": 2}, "v2"),
+        ({"version": "2.0"}, "v2"),
+        ({"benchmark": "needlebench_v2_128k"}, "v2"),
+        ({"benchmark": "NeedleBench V1 (32k)"}, "v1"),
+        ({"benchmark": "needlebench_128k"}, ""),
+        ({}, ""),
+    ],
+)
+def test_a_version_is_no_digit_of_a_length(fields: Object, version: str) -> None:
+    assert read_version(Fields(fields)) == version
+
+
+def test_a_batch_is_no_ancestral_trace() -> None:
+    assert kind_of("multi_retrieval_compare_batch_8k") == "multi-retrieval"
+    assert kind_of("NeedleBenchATCDataset") == "atc"
+
+
+@pytest.mark.parametrize(("suite", "buffer"), [("needlebench_v2_8k", 500), ("32K", 3000)])
+def test_a_suite_may_have_its_long_name(suite: str, buffer: int) -> None:
+    draw: dict[str, Json] = {"suite": suite, "length": 4000, "depth": 50, "language": "en_US"}
+    task = find_task("needlebench")
+    given = {**draw, "length_buffer": buffer}
+    assert task.sample(draw).messages == task.sample(given).messages

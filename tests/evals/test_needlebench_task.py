@@ -139,7 +139,7 @@ def test_the_tasks_name_stands_in_for_what_the_draw_leaves_out() -> None:
     ("change", "words"),
     [
         ({"depth": 101}, "between 0 and 100"),
-        ({"depth": None}, "Depths and diff lie"),
+        ({"depth": None}, "needs the field .depth"),
         ({"language": "Latin"}, "English or Chinese"),
         ({"version": "v3"}, "v1 or v2"),
         ({"quesiton_position": "Middle"}, "Start or End"),

@@ -4,6 +4,7 @@ A draw gives what the original's loader is called with, plus the repetition coun
 out is what the shipped configurations have for its suite, or for its length.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -67,7 +68,7 @@ def read_case(draw: Fields, files: DataFiles, *, version: str = "", kind: str = 
     version = read_version(draw) or version or "v2"
     kind = read_kind(draw) or kind or SINGLE
     language = _language(draw)
-    suite = draw.text("suite", default="").lower()
+    suite = _suite(draw)
     length = 0 if kind == ATC else draw.number("length", "context_length", most=_LONGEST)
     return Case(
         version=version,
@@ -99,14 +100,14 @@ COUNTER = ("counter", "repetition", "repetition_counter", "repeat", "rep", "i", 
 
 
 def read_version(fields: Fields) -> str:
-    """Return ``v1``, ``v2`` or nothing."""
+    """Return ``v1``, ``v2`` or nothing; a benchmark's name may leave it out."""
     text = fields.text("version", "benchmark", default="").lower()
-    if not text:
-        return ""
-    for version in ("v1", "v2"):
-        if version[1] in text:
-            return version
-    raise EvalError(f"The version is v1 or v2, not {text!r}.")
+    found = re.search(r"v[ ._-]?([12])(?!\d)", text) or re.fullmatch(r"([12])(?:\.0)?", text)
+    if found:
+        return f"v{found[1]}"
+    if fields.has("version"):
+        raise EvalError(f"The version is v1 or v2, not {text!r}.")
+    return ""
 
 
 def read_kind(fields: Fields) -> str:
@@ -116,7 +117,7 @@ def read_kind(fields: Fields) -> str:
 
 def kind_of(text: str) -> str:
     """Return the task a name speaks of, or nothing."""
-    lowered = text.lower().replace("_", "-")
+    lowered = text.lower().replace("_", "-").replace("batch", "")
     for kind, hints in _KIND_HINTS:
         if any(hint in lowered for hint in hints):
             return kind
@@ -147,10 +148,16 @@ def default_needle_file(files: DataFiles, version: str, kind: str, language: str
     return upstream if files.has(upstream) else own
 
 
+def _suite(draw: Fields) -> str:
+    """Return the size a suite's name ends in (``needlebench_v2_32k``), or nothing."""
+    sizes = re.findall(r"\d+k", draw.text("suite", default="").lower())
+    return str(sizes[-1]) if sizes else ""
+
+
 def _language(draw: Fields) -> str:
     text = draw.text("language", "lang", default="English").lower()
     for language, code in CODES.items():
-        if text in (language.lower(), code, f"{code}-cn"):
+        if re.split("[-_]", text)[0] in (language.lower(), code):
             return language
     raise EvalError(f"The language is English or Chinese, not {text!r}.")
 
@@ -190,12 +197,18 @@ def _records(draw: Fields) -> tuple[Mapping[str, str], ...]:
 def _depths(draw: Fields, kind: str) -> tuple[float, ...]:
     if kind == ATC:
         return ()
-    value = draw.find("depths", "depth", "depth_percent", "depths_list")
+    one, many = ("depth", "depth_percent"), ("depths", "depths_list")
+    names = (*many, *one) if kind == RETRIEVAL else (*one, *many)
+    value = draw.find(*names)
     if value is None and kind == RETRIEVAL:
         return DEPTHS
+    if value is None:
+        raise EvalError("The draw needs the field 'depth', in percent.")
     values = value if isinstance(value, list | tuple) else [value]
     if not values:
         raise EvalError("The draw's 'depths' are an empty list.")
+    if len(values) > 1 and kind != RETRIEVAL:
+        raise EvalError(f"A {kind} draw has one depth, not {len(values)}; make a draw of each.")
     return tuple(_percent(item) for item in values)
 
 

@@ -18,6 +18,8 @@ from sculptor.evals.pi_llm.scorers import read_truth
 from sculptor.evals.types import Json, Message, Sample, user_message
 
 _PAIRS = ("pairs", "list_all_pairs", "all_pairs", "updates", "stream")
+# The other names may stand for a count or a text somewhere else.
+_ONLY_PAIRS = _PAIRS[:3]
 _TRACKED = ("tracked_keys", "list_tracked_keys", "keys", "tracked")
 _FORGOTTEN = ("forget_keys", "list_forget_keys", "forgotten_keys")
 
@@ -28,19 +30,25 @@ def read_pairs(fields: Fields) -> list[tuple[str, str]] | None:
         items = fields.find(name)
         if isinstance(items, Sequence) and not isinstance(items, str):
             return [_read_pair(item) for item in items]
+        if items is not None and name in _ONLY_PAIRS:
+            raise EvalError(f"The draw's field {name!r} must be a list of [key, value] pairs.")
     return None
 
 
 def _read_pair(item: Json) -> tuple[str, str]:
+    """Return (key, value); both are text or numbers."""
+    parts: Sequence[Json] = ()
     if isinstance(item, Mapping):
-        inner = Fields(item, what="pair")
-        if inner.has("key"):
-            return inner.text("key"), inner.text("value", "item")
-        if len(item) == 1:
-            return next((key, str(value)) for key, value in item.items())
-    elif isinstance(item, Sequence) and not isinstance(item, str) and len(item) == 2:
-        return str(item[0]), str(item[1])
-    raise EvalError(f"A pair is written [key, value]; got {json.dumps(item)[:60]}.")
+        if "key" in item:
+            parts = (item["key"], item.get("value", item.get("item")))
+        elif len(item) == 1:
+            parts = next(iter(item.items()))
+    elif isinstance(item, Sequence) and not isinstance(item, str):
+        parts = item
+    words = [str(part) for part in parts if isinstance(part, str | int | float)]
+    if len(parts) != 2 or len(words) != 2:
+        raise EvalError(f"A pair is written [key, value], both text; got {json.dumps(item)[:60]}.")
+    return words[0], words[1]
 
 
 def read_tracked(fields: Fields) -> tuple[str, ...]:
@@ -51,6 +59,9 @@ def read_tracked(fields: Fields) -> tuple[str, ...]:
         if isinstance(answer, Mapping):
             return tuple(answer)
         raise EvalError("The draw needs the field 'tracked_keys', in the order of the question.")
+    twice = next((key for key in tracked if tracked.count(key) > 1), None)
+    if twice is not None:
+        raise EvalError(f"The draw's field 'tracked_keys' names {twice!r} more than once.")
     return tracked
 
 

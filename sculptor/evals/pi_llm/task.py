@@ -100,9 +100,18 @@ class PiLlm:
         scorer: str | None = None,
         params: Object | None = None,
     ) -> Score:
-        """Score a reply from 0 to 1 against a mapping of keys to last values or its JSON text."""
-        chosen = _SCORERS[check_scorer(scorer, self.scorers)]
-        return chosen(reply, read_truth(reference), params=params or {})
+        """Score a reply from 0 to 1 against a mapping of keys to last values or its JSON text.
+
+        OpenCompass gives 0 for whatever fails, an unreadable reference too; the detail says so.
+        """
+        name = check_scorer(scorer, self.scorers)
+        try:
+            truth = read_truth(reference)
+        except EvalError as error:
+            if name != "opencompass":
+                raise
+            return Score(value=0.0, detail={"answered": False, "problem": str(error)})
+        return _SCORERS[name](reply, truth, params=params or {})
 
     def metrics(self, rows: Sequence[tuple[Object, float | None]]) -> Mapping[str, float]:
         """Return OpenCompass's figures and the endurance score over rows that have a value."""
