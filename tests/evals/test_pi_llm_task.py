@@ -148,6 +148,7 @@ def test_references_must_be_mappings() -> None:
     assert task.score("The current value of bird is emu.", '{"bird": "emu"}').value == 1.0
     for wrong in ("not json", "[1]", None):
         with pytest.raises(EvalError):
-            task.score("x", wrong)
+            task.score("x", wrong, scorer="original")
+        assert task.score("x", wrong, scorer="opencompass").value == 0.0
     with pytest.raises(EvalError, match="original"):
         task.score("x", {"a": "b"}, scorer="nobody")
