@@ -13,12 +13,9 @@ import orjson
 
 from sculptor import markers
 from sculptor.messages import Message, Part
-from sculptor.spans import locate, splice
+from sculptor.spans import Path, locate_all, splice
 from sculptor.state import HIDDEN, Fragment
 from sculptor.tokens import TokenCounter
-
-Path = tuple[str | int, ...]
-"""Where a value lies in a message, as ``spans.locate`` takes it."""
 
 MESSAGE_OVERHEAD_TOKENS = 4
 """What a chat template adds around one message."""
@@ -104,16 +101,12 @@ def escaped_wire(message: Message) -> bytes:
 
 def fixed_tokens(message: Message, counter: TokenCounter) -> int:
     """Return the tokens of what no operation changes: calls, images, the template's own."""
-    tokens = MESSAGE_OVERHEAD_TOKENS
-    for index, part in enumerate(message.parts):
-        if part.text_path is not None:
-            continue
-        if part.kind == "image":
-            low = b'"low"' in message.part_wire(index)
-            tokens += IMAGE_TOKENS["low" if low else "high"]
-        else:
-            tokens += counter.count(part.text)
-    return tokens
+    others = [part for part in message.parts if part.text_path is None]
+    counted = sum(counter.count(part.text) for part in others if part.kind != "image")
+    images = locate_all(message.wire, (part.path for part in others if part.kind == "image"))
+    lows = (b'"low"' in message.wire[span.start : span.end] for span in images.values())
+    seen = sum(IMAGE_TOKENS["low" if low else "high"] for low in lows)
+    return MESSAGE_OVERHEAD_TOKENS + counted + seen
 
 
 def common_tokens(before: Rendered, after: Rendered) -> int:
@@ -186,8 +179,7 @@ def _escapes(message: Message) -> Iterator[tuple[Path, bytes]]:
     for part in message.parts:
         if part.text_path is not None and markers.looks_like_marker(part.text):
             yield part.text_path, orjson.dumps(markers.escape(part.text))
-    for path in _quoted_paths(orjson.loads(message.wire)):
-        span = locate(message.wire, path)
+    for path, span in locate_all(message.wire, _quoted_paths(orjson.loads(message.wire))).items():
         literal = message.wire[span.start : span.end]
         shown = _escaped_literal(literal)
         if shown != literal:
@@ -224,4 +216,5 @@ def _escaped_literal(literal: bytes) -> bytes:
 def _edited(wire: bytes, edits: dict[Path, bytes]) -> bytes:
     if not edits:
         return wire
-    return splice(wire, sorted((locate(wire, path), new) for path, new in edits.items()))
+    spans = locate_all(wire, edits)
+    return splice(wire, sorted((spans[path], new) for path, new in edits.items()))

@@ -6,8 +6,8 @@ white space. Every function here takes JSON that a real parser has already accep
 """
 
 import re
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -18,6 +18,10 @@ class Span(NamedTuple):
     start: int
     end: int
 
+
+Step = str | int
+Path = tuple[Step, ...]
+"""Where a value lies: keys of objects and indexes of arrays, from the outside in."""
 
 _STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
 _MARK = re.compile(rb'["{}\[\]]')
@@ -105,6 +109,24 @@ def locate(raw: bytes, path: Sequence[str | int], start: int = 0) -> Span:
     return Span(at, value_end(raw, at))
 
 
+def locate_all(raw: bytes, paths: Iterable[Path]) -> dict[Path, Span]:
+    """Return the span at each of many paths, each level of the text being read once for all.
+
+    Raises:
+        KeyError: no value lies at one of them.
+    """
+    asked = list(paths)
+    wanted: dict[Step, Any] = {}
+    for path in asked:
+        inside = wanted
+        for step in path:
+            inside = inside.setdefault(step, {})
+    found: dict[Path, Span] = {}
+    if wanted:
+        _walk(raw, _skip(raw, 0), wanted, (), found)
+    return {path: found[path] for path in asked}
+
+
 def splice(raw: bytes, edits: Sequence[tuple[Span, bytes]]) -> bytes:
     """Return ``raw`` with each span replaced; spans are in order and do not overlap."""
     pieces: list[bytes] = []
@@ -126,6 +148,18 @@ def with_member(raw: bytes, key: str, value: bytes) -> bytes:
     empty = raw[_skip(raw, start + 1)] in _CLOSE
     added = (b"" if empty else b",") + orjson.dumps(key) + b":" + value
     return raw[:end] + added + raw[end:]
+
+
+def _walk(
+    raw: bytes, at: int, wanted: dict[Step, Any], above: Path, found: dict[Path, Span]
+) -> None:
+    """Note in ``found`` the spans of the values that ``wanted`` names, and of those inside them."""
+    listed = enumerate(elements(raw, at)) if raw[at] == _ARRAY else members(raw, at)
+    spans: dict[Step, Span] = {step: span for step, span in listed if step in wanted}
+    for step, inside in wanted.items():
+        found[*above, step] = spans[step]
+        if inside:
+            _walk(raw, spans[step].start, inside, (*above, step), found)
 
 
 def _child(raw: bytes, at: int, step: str | int) -> Span:

@@ -5,7 +5,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sculptor.spans import Span, elements, locate, members, splice, value_end, with_member
+from sculptor.spans import (
+    Span,
+    elements,
+    locate,
+    locate_all,
+    members,
+    splice,
+    value_end,
+    with_member,
+)
 
 _scalars = st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text() | st.floats(-1, 1)
 _values = st.recursive(
@@ -71,3 +80,32 @@ def test_a_missing_path_is_named(path: tuple[str | int, ...]) -> None:
 def test_broken_json_is_no_endless_loop() -> None:
     with pytest.raises(ValueError, match="ends inside"):
         value_end(b'{"a":[1', 0)
+
+
+_paths = st.sampled_from(
+    [("a",), ("a", 0), ("a", 1), ("a", 1, "x"), ("b",), ("b", "x"), ("b", "y", 2), ("b", "y")]
+)
+
+
+@given(st.lists(_paths), st.booleans())
+def test_many_places_are_those_of_one_at_a_time(
+    paths: list[tuple[str | int, ...]], indent: bool
+) -> None:
+    raw = _dump({"a": [[1], {"x": "]"}], "b": {"x": 2, "y": [3, 4, "}"]}}, indent=indent)
+    assert locate_all(raw, paths) == {path: locate(raw, path) for path in paths}
+
+
+def test_of_many_places_too_the_last_of_equal_keys_counts() -> None:
+    raw = b'{"a":{"x":1},"a":{"x":2}}'
+    assert locate_all(raw, [("a", "x")]) == {("a", "x"): locate(raw, ("a", "x"))}
+
+
+def test_of_many_places_one_that_is_missing_is_named() -> None:
+    with pytest.raises(KeyError):
+        locate_all(b'{"a":[1]}', [("a", 0), ("a", 1)])
+
+
+def test_many_places_of_a_long_list_take_one_reading() -> None:
+    raw = _dump({"a": list(range(100_000))}, indent=False)  # hours, if each were looked up alone
+    found = locate_all(raw, [("a", index) for index in range(100_000)])
+    assert [int(raw[span.start : span.end]) for span in found.values()] == list(range(100_000))

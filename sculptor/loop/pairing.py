@@ -11,15 +11,14 @@ bytes. It is made of a list just before it leaves, the same list giving the same
 no byte but those of the literals it replaces.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
 import orjson
 
 from sculptor.errors import InvalidMessage
 from sculptor.messages import RESULT_ROLES, Message
-from sculptor.spans import Span, locate, splice, with_member
-
-Edit = tuple[Span, bytes]
+from sculptor.spans import Path, Span, locate, locate_all, splice, with_member
 
 
 def pair_up(messages: Sequence[Message]) -> tuple[bytes, ...]:
@@ -33,7 +32,7 @@ def pair_up(messages: Sequence[Message]) -> tuple[bytes, ...]:
     if not any(message.call_ids or message.role == "tool" for message in messages):
         return tuple(message.wire for message in messages)
     paired: list[bytes] = []
-    seen: set[str] = set()
+    seen: dict[str, int] = {}
     waiting: dict[str, str] = {}
     for index, message in enumerate(messages):
         if message.role == "tool":
@@ -43,7 +42,7 @@ def pair_up(messages: Sequence[Message]) -> tuple[bytes, ...]:
             raise _unanswered(waiting, index)
         renamed = _new_names(message, seen)
         waiting = {old: renamed.get(old, old) for old in message.call_ids}
-        seen.update(waiting.values())
+        seen |= dict.fromkeys(waiting.values(), 2)
         paired.append(_repaired(message, renamed))
     if waiting:
         raise _unanswered(waiting, len(messages))
@@ -91,43 +90,59 @@ def _unanswered(waiting: dict[str, str], index: int) -> InvalidMessage:
     )
 
 
-def _new_names(message: Message, seen: set[str]) -> dict[str, str]:
+def _new_names(message: Message, seen: dict[str, int]) -> dict[str, str]:
+    """Return the new names of a message's calls whose ids came before.
+
+    ``seen`` holds each id so far, with the least number that may make it another.
+    """
+    own = Counter(message.call_ids)
+    taken = set(own)
     renamed: dict[str, str] = {}
-    for name in message.call_ids:
-        if message.call_ids.count(name) > 1:
+    for name, count in own.items():
+        if count > 1:
             raise InvalidMessage(f"Two calls of one message have the id {name!r}.", "tool_calls")
-        suffix = 2
-        new = name
-        while new in seen:
-            new, suffix = f"{name}_{suffix}", suffix + 1
-        if new != name:
-            renamed[name] = new
+        if name not in seen:
+            continue
+        number = seen[name]
+        while (new := f"{name}_{number}") in seen or new in taken:
+            number += 1
+        renamed[name], seen[name] = new, number
+        taken.add(new)
     return renamed
 
 
 def _repaired(message: Message, renamed: dict[str, str]) -> bytes:
     if not message.call_ids:
         return message.wire
-    edits = sorted(_edits(message, renamed))
-    return splice(message.wire, edits) if edits else message.wire
+    found = locate_all(message.wire, _mends(message, renamed))
+    edits = ((span, _mended(message.wire, path, span, renamed)) for path, span in found.items())
+    return splice(message.wire, sorted(edits)) if found else message.wire
 
 
-def _edits(message: Message, renamed: dict[str, str]) -> Iterator[Edit]:
-    """Yield what is to be replaced in an assistant message: ids, and arguments that are no JSON."""
-    wire = message.wire
-    for index, call in enumerate(orjson.loads(wire)["tool_calls"]):
+def _mends(message: Message, renamed: dict[str, str]) -> Iterator[Path]:
+    """Yield what is to be mended in an assistant message: ids, and arguments that are no JSON.
+
+    Where a function has no arguments at all, it is the function itself.
+    """
+    for index, call in enumerate(orjson.loads(message.wire)["tool_calls"]):
         path = ("tool_calls", index)
         if call["id"] in renamed:
-            yield locate(wire, (*path, "id")), orjson.dumps(renamed[call["id"]])
+            yield (*path, "id")
         function = call.get("function")
         if not isinstance(function, dict) or _is_json(function.get("arguments")):
             continue
-        if "arguments" in function:
-            span = locate(wire, (*path, "function", "arguments"))
-            yield span, orjson.dumps(_mended_literal(wire[span.start : span.end]))
-        else:
-            span = locate(wire, (*path, "function"))
-            yield span, with_member(wire[span.start : span.end], "arguments", b'"{}"')
+        yield (*path, "function", "arguments") if "arguments" in function else (*path, "function")
+
+
+def _mended(wire: bytes, path: Path, span: Span, renamed: dict[str, str]) -> bytes:
+    literal = wire[span.start : span.end]
+    match path[-1]:
+        case "id":
+            return orjson.dumps(renamed[orjson.loads(literal)])
+        case "arguments":
+            return orjson.dumps(_mended_literal(literal))
+        case _:
+            return with_member(literal, "arguments", b'"{}"')
 
 
 def _mended_literal(literal: bytes) -> str:

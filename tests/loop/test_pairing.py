@@ -54,6 +54,14 @@ def test_a_new_name_never_meets_one_that_is_there() -> None:
     assert len(set(names)) == len(names)
 
 
+def test_a_new_name_never_meets_a_later_one_of_the_same_message() -> None:
+    listed = [user(), assistant("a"), result("a"), assistant("a", "a_2"), result("a_2", "second")]
+    checked = check_pairs([*listed, result("a", "first")])
+    assert checked[3].call_ids == ("a_3", "a_2")
+    assert [m.text for m in checked if m.result_for == "a_3"] == ["first"]
+    assert_paired(checked)
+
+
 @pytest.mark.parametrize(
     ("listed", "param"),
     [
