@@ -36,7 +36,8 @@ types: $(VENV)/.dev
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
 unit: $(VENV)/.dev
-	$(BIN)/pytest --cov=sculptor --cov-branch --cov-report=
+	$(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile \
+	  --cov=sculptor --cov-branch --cov-report=
 	$(BIN)/coverage report --include='sculptor/store/*,sculptor/tools/*' --fail-under=95
 	$(BIN)/coverage report --omit='sculptor/mom/*' --fail-under=90 --format=total
 
