@@ -118,7 +118,8 @@ def _cut(request: Cut, state: State, seed: bytes) -> list[Change]:
             tokens=piece.tokens,
         )
         changes.append(Change(EntryKey(name), None, fragment))
-        named = named.after(changes[-1:])
+        # Only its name is taken: laying out the leaves anew for each piece would cost their square.
+        named = State(named.entries.insert(EntryKey(name), fragment), state.leaves)
     if parent is not None:
         children = tuple(FragmentId(str(change.key)) for change in changes)
         split = replace(parent, status="split", children=children)
