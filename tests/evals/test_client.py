@@ -24,7 +24,8 @@ def ask(upstream: MockUpstream, *, mode: str = "off", **changes: Any) -> Answer:
 def test_retry_after_in_seconds_or_as_a_date() -> None:
     assert retry_after_s("3") == 3
     assert retry_after_s("-3") == retry_after_s(None) == retry_after_s("soon") == 0
-    assert retry_after_s("1e9") == 120
+    assert retry_after_s("1e9") == retry_after_s("inf") == 120
+    assert retry_after_s("nan") == 0
     assert 50 < retry_after_s(formatdate(time.time() + 60, usegmt=True)) <= 60
     assert retry_after_s(formatdate(time.time() - 60, usegmt=True)) == 0
 
@@ -78,7 +79,19 @@ def test_content_in_parts_is_joined_and_null_is_empty() -> None:
             assert ask(upstream).text == text
 
 
-@pytest.mark.parametrize("body", [b"{", b"[]", b'{"choices": []}', b'{"error": "x"}'])
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"{",
+        b"[]",
+        b'{"choices": []}',
+        b'{"error": "x"}',
+        b'{"choices": [{"message": null}]}',
+        b'{"choices": [{"message": {"content": ["a"]}}]}',
+        b'{"choices": [{"message": {"content": "a"}}], "usage": [1]}',
+        b'{"choices": [{"message": {"content": "a"}}], "x_context": "off"}',
+    ],
+)
 def test_what_is_no_completion_is_refused(body: bytes) -> None:
     with (
         MockUpstream(lambda asked, headers: (200, {}, body)) as upstream,

@@ -152,3 +152,12 @@ def test_references_must_be_mappings() -> None:
         assert task.score("x", wrong, scorer="opencompass").value == 0.0
     with pytest.raises(EvalError, match="original"):
         task.score("x", {"a": "b"}, scorer="nobody")
+
+
+@pytest.mark.parametrize("scorer", ["original", "opencompass", "corrected"])
+def test_degenerate_replies_are_scored_in_time_that_grows_with_their_length(scorer: str) -> None:
+    # Read as the patterns are first written down, each of these takes minutes.
+    answer = "The current value of bird is emu."
+    for noise in ("\n" * 30_000, "a" * 60_000, "the current" + " " * 5_000):
+        score = find_task("pi-llm").score(f"{noise}\n{answer}", {"bird": "emu"}, scorer=scorer)
+        assert score.value == 1.0

@@ -51,3 +51,11 @@ def test_cached_input_costs_like_input_unless_told() -> None:
     sums = {"input_tokens": 1_000_000, "cached_tokens": 500_000, "output_tokens": 0}
     assert Prices(input=2.0).cost(**sums) == 2.0
     assert Prices(input=2.0, cached=0.0).cost(**sums) == 1.0
+
+
+def test_a_log_file_gets_the_last_table_with_its_line_ended() -> None:
+    file = io.StringIO()
+    with Progress(PLAN, Prices(), Console(file=file, width=140)) as progress:
+        progress(finished(0))
+    assert file.getvalue().count("1/10") == 1
+    assert file.getvalue().endswith("\n")

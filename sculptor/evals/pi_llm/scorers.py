@@ -19,6 +19,9 @@ _QUALIFIER = "|".join((*_QUALIFIERS, "specified"))
 _SEEN_QUALIFIER = f"{_QUALIFIERS[0]}|last seen|{_QUALIFIERS[1]}|specified"
 _NOUN = "(?:value|word|term)"
 _TERM = r"""(["'\[<]?\w+(?:\s+\w+)?["'\]>]?)"""
+# A term that opens a pattern begins where a word does: elsewhere a match would only begin later,
+# after a search that takes the square of a long word's length.
+_FIRST_TERM = r"""(["'\[<]?(?<!\w)\w+(?:\s+\w+)?["'\]>]?)"""
 # A copula, the value, and what must follow the value.
 _VERDICT = rf"\s+(?:is|was)(?:\s*:\s*)?\s+{_TERM}(?=\n|[,.;:]|$)"
 # The blanks on both sides of the preposition are apart: without one, two are needed.
@@ -27,10 +30,13 @@ _SUBJECT = (
 )
 _FLAGS = re.IGNORECASE | re.DOTALL
 _KEY_FIRST = re.compile(
-    rf"{_TERM}\s*[:-]\s*(?:the)?\s*(?:{_SEEN_QUALIFIER})\s+{_NOUN}s?{_VERDICT}", _FLAGS
+    rf"{_FIRST_TERM}\s*[:-]\s*(?:the)?\s*(?:{_SEEN_QUALIFIER})\s+{_NOUN}s?{_VERDICT}", _FLAGS
 )
 _UNQUALIFIED = re.compile(rf"the\s*{_SUBJECT}", _FLAGS)
 _QUALIFIED = re.compile(rf"(?:the)?\s*(?:{_QUALIFIER})\s+{_SUBJECT}", _FLAGS)
+
+# No pattern tells runs of blanks apart from this length on, but their time grows with its powers.
+_LONG_BLANK = re.compile(r"\s{9,}")
 
 _COLON_GATE = re.compile(rf"(?:{'|'.join(_QUALIFIERS)})\s+{_NOUN}", re.IGNORECASE)
 _MARKS = r"""['"\[\]<>]*"""
@@ -101,7 +107,7 @@ def read_original(reply: str, *, probe: str = "current") -> Answers | None:
     verbal = {}
     if probe in _PROBES:
         patterns = (_KEY_FIRST, _UNQUALIFIED, _QUALIFIED)
-        verbal = _collect(_pairs(patterns, text), cut=_before_stop)
+        verbal = _collect(_pairs(patterns, _shorten_blanks(text)), cut=_before_stop)
     colon = {}
     if _COLON_GATE.search(text):
         colon = _collect(_pairs((_COLON_PAIR,), text))
@@ -115,7 +121,7 @@ def read_opencompass(reply: str) -> Answers | None:
         return None
     halves = (line.split(":", 1) for line in text.split("\n") if ":" in line)
     colon = _collect((key, value) for key, value in halves)
-    return _merge(colon, _collect(_pairs((_QUALIFIED,), text)))
+    return _merge(colon, _collect(_pairs((_QUALIFIED,), _shorten_blanks(text))))
 
 
 def _clean(reply: str) -> str | None:
@@ -125,6 +131,10 @@ def _clean(reply: str) -> str | None:
     if len(reply) < 680 and re.search(r"\berror\b", reply, re.IGNORECASE):
         return None
     return re.sub(r"\\(?!n)", "", reply).replace("*", "")
+
+
+def _shorten_blanks(text: str) -> str:
+    return _LONG_BLANK.sub(lambda run: run[0][:8], text)
 
 
 def _pairs(patterns: Sequence[re.Pattern[str]], text: str) -> Iterable[tuple[str, str]]:

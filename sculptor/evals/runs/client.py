@@ -155,7 +155,7 @@ def retry_after_s(value: str | None) -> float:
         pass
     try:
         return min(_MAX_WAIT_S, max(0.0, parsedate_to_datetime(value).timestamp() - time.time()))
-    except ValueError:
+    except (ValueError, OverflowError):
         return 0.0
 
 
@@ -173,15 +173,15 @@ def _read_answer(
 ) -> Answer:
     try:
         body = orjson.loads(data)
-        message = body["choices"][0]["message"]
-    except (orjson.JSONDecodeError, KeyError, IndexError, TypeError):
+        text, billed = _text(body["choices"][0]["message"].get("content")), tuple(_billed(body))
+    except (orjson.JSONDecodeError, KeyError, IndexError, TypeError, AttributeError):
         raise RequestFailed(f"This is no chat completion: {data[:200]!r}.") from None
     return Answer(
-        text=_text(message.get("content")),
+        text=text,
         body=body,
         status=headers.get("x-context-status", ""),
         session=headers.get("x-session-id"),
-        billed=tuple(_billed(body)),
+        billed=billed,
         seconds=seconds,
         sendings=sendings,
         from_cache=sendings == 0,

@@ -96,6 +96,8 @@ class Progress:
         if self._live is not None:
             self._live.update(self.table(), refresh=True)
             self._live.__exit__(kind, error, trace)
+            if not self.console.is_terminal:
+                self.console.print()  # rich ends the last table only on a terminal
 
     def __call__(self, finished: Finished) -> None:
         """Count one finished sample."""
