@@ -35,8 +35,8 @@ _KEY_FIRST = re.compile(
 _UNQUALIFIED = re.compile(rf"the\s*{_SUBJECT}", _FLAGS)
 _QUALIFIED = re.compile(rf"(?:the)?\s*(?:{_QUALIFIER})\s+{_SUBJECT}", _FLAGS)
 
-# No pattern tells runs of blanks apart from this length on, but their time grows with its powers.
-_LONG_BLANK = re.compile(r"\s{9,}")
+# No pattern tells longer runs of blanks apart, only their kinds; its time grows with powers of them.
+_LONG_BLANK = re.compile(r"(\s{6})(\s{3,})")
 
 _COLON_GATE = re.compile(rf"(?:{'|'.join(_QUALIFIERS)})\s+{_NOUN}", re.IGNORECASE)
 _MARKS = r"""['"\[\]<>]*"""
@@ -104,10 +104,10 @@ def read_original(reply: str, *, probe: str = "current") -> Answers | None:
     text = _clean(reply)
     if text is None:
         return None
-    verbal = {}
+    text, verbal = _shorten_blanks(text), {}
     if probe in _PROBES:
         patterns = (_KEY_FIRST, _UNQUALIFIED, _QUALIFIED)
-        verbal = _collect(_pairs(patterns, _shorten_blanks(text)), cut=_before_stop)
+        verbal = _collect(_pairs(patterns, text), cut=_before_stop)
     colon = {}
     if _COLON_GATE.search(text):
         colon = _collect(_pairs((_COLON_PAIR,), text))
@@ -134,7 +134,8 @@ def _clean(reply: str) -> str | None:
 
 
 def _shorten_blanks(text: str) -> str:
-    return _LONG_BLANK.sub(lambda run: run[0][:8], text)
+    """Return the text with each kind of blank once after the sixth of a run."""
+    return _LONG_BLANK.sub(lambda run: run[1] + "".join(dict.fromkeys(run[2])), text)
 
 
 def _pairs(patterns: Sequence[re.Pattern[str]], text: str) -> Iterable[tuple[str, str]]:
