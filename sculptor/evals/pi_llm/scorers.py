@@ -35,7 +35,7 @@ _KEY_FIRST = re.compile(
 _UNQUALIFIED = re.compile(rf"the\s*{_SUBJECT}", _FLAGS)
 _QUALIFIED = re.compile(rf"(?:the)?\s*(?:{_QUALIFIER})\s+{_SUBJECT}", _FLAGS)
 
-# No pattern tells longer runs of blanks apart, only their kinds; its time grows with powers of them.
+# No pattern tells longer runs of blanks apart, only their kinds; time grows with powers of a run.
 _LONG_BLANK = re.compile(r"(\s{6})(\s{3,})")
 
 _COLON_GATE = re.compile(rf"(?:{'|'.join(_QUALIFIERS)})\s+{_NOUN}", re.IGNORECASE)
