@@ -156,9 +156,14 @@ class ChatCompletions:
             request = await asyncio.to_thread(self._read, body)
         else:
             request = self._read(body)
-        if counted and self._lanes.uncounted_bytes(request) > _LONG_TEXT_BYTES:
-            await asyncio.to_thread(self._lanes.count, request)
+        if counted:
+            await self._count_new(request)
         return request
+
+    async def _count_new(self, request: ClientRequest) -> None:
+        """Count long text that nobody counted yet in a thread; short text is counted where used."""
+        if self._lanes.uncounted_bytes(request) > _LONG_TEXT_BYTES:
+            await asyncio.to_thread(self._lanes.count, request)
 
     def _read(self, body: bytes) -> ClientRequest:
         try:
@@ -269,11 +274,11 @@ class ChatCompletions:
         send: Send,
     ) -> None:
         turn = await self._run(exchange, live, plan)
-        await self._record(live, turn)
+        await self._record(exchange, live, plan, turn)
         body = format_completion(
             turn.answer,
             **self._head(exchange),
-            usage=self._usage(live, turn),
+            usage=await self._usage(exchange, live, turn),
             fields=self._extension(live, turn) if plan.managed else None,
         )
         await _send_json(send, body, [*exchange.model.headers, *_own_headers(exchange, live, plan)])
@@ -293,7 +298,7 @@ class ChatCompletions:
         head = self._head(exchange)
         if not exchange.request.stream:
             body, answers = await read_whole(model, call, head)
-            await self._record(live, turn_of(answers[0]))
+            await self._record(exchange, live, plan, turn_of(answers[0]))
             headers = [*model.headers, *_own_headers(exchange, live, plan)]
             await _send_json(send, body, headers)
             return
@@ -304,7 +309,7 @@ class ChatCompletions:
         async with stream as out:
             try:
                 answers = await relay_stream(model, call, out, head)
-                await self._record(live, turn_of(answers[0]))
+                await self._record(exchange, live, plan, turn_of(answers[0]))
                 await out.end(DONE)
             except Exception as error:
                 await self._break(exchange, out, error)
@@ -355,7 +360,7 @@ class ChatCompletions:
                             own = _own_headers(exchange, live, plan)
                             headers[:] = [*own, *exchange.model.headers]
                         if isinstance(item, Turn):
-                            await self._end_stream(live, plan, writer, out, item)
+                            await self._end_stream(exchange, live, plan, writer, out, item)
                         else:
                             await out.write(writer.delta(item))
             except Exception as error:
@@ -363,22 +368,27 @@ class ChatCompletions:
 
     async def _end_stream(
         self,
+        exchange: Exchange,
         live: LiveLane | None,
         plan: Plan,
         writer: ChunkWriter,
         out: EventStream,
         turn: Turn,
     ) -> None:
-        await self._record(live, turn)
+        await self._record(exchange, live, plan, turn)
         fields = self._extension(live, turn) if plan.managed else None
         last = writer.finish(turn.answer.finish_reason, fields=fields)
-        usage = self._usage(live, turn)
+        asked = exchange.request.include_usage
+        usage = await self._usage(exchange, live, turn) if asked else None
         await out.end(last + (writer.usage(usage) if usage else b"") + DONE)
 
-    async def _record(self, live: LiveLane | None, turn: Turn) -> None:
-        """Write the answer as the client sees it."""
+    async def _record(
+        self, exchange: Exchange, live: LiveLane | None, plan: Plan, turn: Turn
+    ) -> None:
+        """Write the answer as the client sees it, and learn from what the upstream reported."""
         if live is None or live.is_lost:
             return
+        self._planner.learn(exchange.request, live, plan, turn)
         try:
             await self._lanes.answer(live, turn, orjson.dumps(turn.answer.message))
         except StoreError as error:
@@ -391,10 +401,18 @@ class ChatCompletions:
         self._lanes.forget(live)
         live.is_lost = True
 
-    def _usage(self, live: LiveLane | None, turn: Turn) -> Usage | None:
+    async def _usage(self, exchange: Exchange, live: LiveLane | None, turn: Turn) -> Usage | None:
         """Return what the client is told; where the upstream told nothing, our own count."""
         told = told_usage(turn, is_summed=self._settings.usage == "sum")
-        return _counted(live, turn) if told is None and live is not None else told
+        if told is not None or live is None:
+            return told
+        counter = self._lanes.counter_of(exchange.request.model)
+        if live.made is not None:
+            prompt = turn.billed[-1].view_tokens or live.made.tokens
+        else:  # it passed as it came, and a context only to count it would be made in vain
+            await self._count_new(exchange.request)
+            prompt = self._lanes.count(exchange.request)
+        return Usage(prompt_tokens=prompt, completion_tokens=counter.count(turn.answer.text))
 
     def _extension(self, live: LiveLane | None, turn: Turn) -> dict[str, Any] | None:
         """Return ``x_context``: whose turn it was, what it did and what it was billed."""
@@ -412,16 +430,6 @@ async def _send_json(send: Send, body: bytes, headers: RawHeaders) -> None:
     ]
     await send({"type": "http.response.start", "status": 200, "headers": start})
     await send({"type": "http.response.body", "body": body})
-
-
-def _counted(live: LiveLane, turn: Turn) -> Usage | None:
-    """Return our own count, for an upstream that told none."""
-    try:
-        context = live.context
-    except StoreError:
-        return None
-    answered = context.counter.count(turn.answer.text)
-    return Usage(prompt_tokens=context.tokens, completion_tokens=answered)
 
 
 def _own_headers(exchange: Exchange, live: LiveLane | None, plan: Plan) -> RawHeaders:

@@ -22,7 +22,10 @@ _ENTRY_BYTES, _HASH_BYTES = 2_048, 64
 
 
 class Kept(NamedTuple):
-    """A lane as its last request left it: ``sent`` are the messages of its list, by their bytes."""
+    """A lane as its last request left it: ``sent`` are the messages of its list, by their bytes.
+
+    They are what came last only while nobody respelled a message since, as ``spellings`` tells.
+    """
 
     version: VersionId
     context: Context | None
@@ -31,6 +34,7 @@ class Kept(NamedTuple):
     node: NodeId
     height: int
     sent: tuple[MessageHash, ...]
+    spellings: int
 
     def context_for(self, messages: Sequence[Message], version: VersionId) -> Context | None:
         """Return the context where it is of this version and these messages begin with its own."""
@@ -42,11 +46,15 @@ class Kept(NamedTuple):
 
 
 class KeptLanes:
-    """The lanes used last, up to a number and a size."""
+    """The lanes used last, up to a number and a size.
+
+    ``spellings`` counts how often a node that lanes may share got messages in other bytes.
+    """
 
     def __init__(self) -> None:
         self._kept: OrderedDict[LaneName, Kept] = OrderedDict()
         self._bytes = 0
+        self.spellings = 0
 
     def look(self, name: LaneName) -> Kept | None:
         """Return what is kept of a lane, and leave it there."""
@@ -81,6 +89,7 @@ class KeptLanes:
             live.node.id,
             live.height,
             live.sent,
+            live.spellings,
         )
         self._bytes += size
         while len(self._kept) > _LANES or (self._bytes > _BYTES and len(self._kept) > 1):

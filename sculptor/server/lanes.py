@@ -73,6 +73,8 @@ class Lanes:
         )
         known = partial(self._known, placed.lane)
         brought = read_arrival(placed, request.messages, known, now)
+        if brought.again is not None and brought.again.respelled:
+            self._kept.spellings += 1
         node = brought.nodes[-1][1] if brought.nodes else placed.node
         assert node is not None
         lane = replace(placed.lane, node=node.id)
@@ -87,15 +89,16 @@ class Lanes:
             opening=self._opening(placed, request.messages, brought, lane),
             height=brought.height,
             sent=tuple(m.hash for m in request.messages if m.link is not None),
+            spellings=self._kept.spellings,
         )
         live.written = self.store.write(live.opening)
         return live
 
-    def count(self, request: ClientRequest) -> None:
-        """Count a request's tokens, so that opening its lane finds them known."""
+    def count(self, request: ClientRequest) -> int:
+        """Count a request's tokens; opening its lane then finds them known."""
         counter = self.counter_of(request.model)
-        for message in request.messages:
-            render_message(message, (), counter, escape=False)
+        shown = (render_message(each, (), counter, escape=False) for each in request.messages)
+        return sum(rendered.tokens for rendered in shown)
 
     def uncounted_bytes(self, request: ClientRequest) -> int:
         """Return how much of a request is new at its end: messages whose tokens nobody counted."""
@@ -149,13 +152,14 @@ class Lanes:
     def _known(self, lane: Lane, node: Node, count: int) -> tuple[int, list[MessageHash]]:
         """Return the height of a path and in which bytes its last ``count`` messages came last.
 
-        What is kept in memory of the lane tells it where that ends at this node; else the path is
-        read.
+        What is kept in memory of the lane tells it where that ends at this node and no node was
+        given other bytes since; else the path is read.
         """
         kept = self._kept.look((lane.tenant, lane.session, lane.id))
-        is_its_end = kept is not None and kept.node == node.id and not node.respelled
-        if kept is not None and is_its_end and len(kept.sent) == count - 1:
-            return kept.height, [*kept.sent, node.message]
+        if kept is not None and kept.node == node.id and not node.respelled:
+            is_whole = len(kept.sent) == count - 1
+            if is_whole and kept.spellings == self._kept.spellings:
+                return kept.height, [*kept.sent, node.message]
         path = self.store.path(node.tenant, node.session, node.id)
         if len(path) < count:
             raise StoreCorrupt(f"the path to node {node.id.hex()} is broken")

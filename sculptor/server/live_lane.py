@@ -49,7 +49,7 @@ class LiveLane:
     loses a race the rest is written again for a branch. ``build`` makes the context, once somebody
     asks for it: a short request that passes as it came never does. ``is_lost``: a write failed, and
     nothing more of it is written, for what came after would stand on what is missing. ``height``:
-    how many nodes the path to ``node`` holds.
+    how many nodes the path to ``node`` holds. ``spellings``: see ``KeptLanes``.
     """
 
     session: Session
@@ -66,6 +66,7 @@ class LiveLane:
     checkpoints: Checkpoints = field(default_factory=Checkpoints)
     height: int = 0
     sent: tuple[MessageHash, ...] = ()
+    spellings: int = 0
     is_lost: bool = False
 
     @property

@@ -51,6 +51,8 @@ class StubUpstream:
     answers: list[Answer] = field(default_factory=list)
     seen: list[Seen] = field(default_factory=list)
     url: str = ""
+    tells_usage: bool = True
+    bytes_per_token: int = 4
 
     def __enter__(self) -> "StubUpstream":
         self._loop = asyncio.new_event_loop()
@@ -100,14 +102,19 @@ class StubUpstream:
         self.seen.append(Seen(body, {k.lower(): v for k, v in request.headers.items()}))
         value = orjson.loads(body)
         message = self.answers.pop(0)(value) if self.answers else say("out of answers")(value)
-        usage = {"prompt_tokens": len(body) // 4, "completion_tokens": 7, "total_tokens": 0}
+        usage = {
+            "prompt_tokens": len(body) // self.bytes_per_token,
+            "completion_tokens": 7,
+            "total_tokens": 0,
+        }
         reason = "tool_calls" if message.get("tool_calls") else "stop"
         head = {"id": "up-1", "created": 1, "model": "stub-2026"}
         if not value.get("stream"):
+            told = {"usage": usage} if self.tells_usage else {}
             rest = {"message": message, "finish_reason": reason, "logprobs": None}
             choices = [{"index": index, **rest} for index in range(value.get("n") or 1)]
             return web.json_response(
-                {**head, "object": "chat.completion", "choices": choices, "usage": usage}
+                {**head, "object": "chat.completion", "choices": choices, **told}
             )
         response = web.StreamResponse(headers={"content-type": "text/event-stream"})
         await response.prepare(request)

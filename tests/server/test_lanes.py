@@ -7,7 +7,7 @@ from itertools import count
 
 import orjson
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from sculptor.chat import Completed
@@ -282,7 +282,30 @@ def talks(draw: st.DrawFn) -> list[tuple[list[bytes], bool]]:
     return made
 
 
+RESPELLED_BY_A_RETRY: list[tuple[list[bytes], bool]] = [
+    ([SPELLINGS[1] % (b"user", b"q0")], False),
+    ([SPELLINGS[0] % (b"user", b"q0")], False),
+    (
+        [
+            SPELLINGS[0] % (b"user", b"q0"),
+            b'{"role":"assistant","content":"yes"}',
+            orjson.dumps(USER),
+        ],
+        False,
+    ),
+    (
+        [
+            SPELLINGS[1] % (b"user", b"q0"),
+            b'{"role":"assistant","content":"yes"}',
+            orjson.dumps(MORE),
+        ],
+        False,
+    ),
+]
+
+
 @given(talks())
+@example(RESPELLED_BY_A_RETRY)
 def test_a_lane_shows_each_message_in_the_bytes_it_came_in_last(
     made: list[tuple[list[bytes], bool]],
 ) -> None:

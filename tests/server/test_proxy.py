@@ -8,6 +8,7 @@ import orjson
 import pytest
 from openai import OpenAI
 
+from sculptor.loop import MessageCache, read_request
 from sculptor.server.app import Server
 from sculptor.server.run import serve_in_thread
 from sculptor.server.settings import Settings
@@ -25,9 +26,14 @@ def upstream() -> Iterator[StubUpstream]:
 
 
 @pytest.fixture
-def proxy(upstream: StubUpstream) -> Iterator[str]:
+def server(upstream: StubUpstream) -> Server:
     settings = Settings(port=0, store="memory", upstream=upstream.url, drain_seconds=1)
-    url, stop = serve_in_thread(settings, server=Server(settings, MemoryStore()))
+    return Server(settings, MemoryStore())
+
+
+@pytest.fixture
+def proxy(server: Server) -> Iterator[str]:
+    url, stop = serve_in_thread(server.settings, server=server)
     yield url
     stop()
 
@@ -59,6 +65,31 @@ def test_below_the_threshold_a_request_passes_byte_for_byte(
     assert response.json()["model"] == "m"
     assert response.headers["x-context-status"] == "passthrough"
     assert "x_context" not in response.json()
+
+
+@pytest.mark.parametrize("mode", ["auto", "off"])
+def test_what_nobody_asks_for_is_not_counted(proxy: str, server: Server, mode: str) -> None:
+    body = orjson.dumps({"model": "m", "messages": [user(f"streamed, {mode}")], "stream": True})
+    response = post(proxy, body, x_sculptor=mode)
+    assert response.text.endswith("data: [DONE]\n\n")
+    assert server.lanes.uncounted_bytes(read_request(body, MessageCache())) > 0
+
+
+def test_where_the_upstream_tells_no_usage_the_client_gets_our_count_of_what_it_read(
+    proxy: str, server: Server, upstream: StubUpstream
+) -> None:
+    upstream.tells_usage = False
+    upstream.answers += [say("Yes, yes."), fold_most(), say("It is 35."), say("Yes.")]
+    body = orjson.dumps({"model": "m", "messages": [user("Is it really?")]})
+    short = post(proxy, body).json()["usage"]
+    counted = server.lanes.count(read_request(body, MessageCache()))
+    assert short["prompt_tokens"] == counted > 0
+    assert short["completion_tokens"] == server.lanes.counter_of("m").count("Yes, yes.")
+    managed = post(proxy, {"model": "m", "messages": [user(LONG + QUESTION)]}).json()
+    told = managed["x_context"]["billed"][-1]["view_tokens"]
+    assert managed["usage"]["prompt_tokens"] == told
+    off = post(proxy, {"model": "m", "messages": [user(LONG + QUESTION)]}, x_sculptor="off").json()
+    assert off["usage"]["prompt_tokens"] > 2 * told
 
 
 def fold_most() -> Any:
