@@ -1,6 +1,7 @@
 """Token counts with the network cut.
 
-Ranks come from the files shipped in the package, checked by SHA-256, never from a download. Text is
+Ranks come from the files shipped in the package, checked by SHA-256, never from a download; a model
+of one's own is counted with the ``tokenizer.json`` that lies beside it. Text is
 only ever text: a string that looks like a special token counts as the characters it is made of. A
 count is always finished in linear time: the byte-pair merge works within one piece of its splitting
 pattern, so a text without split points (a megabyte of one letter, of spaces, of base64) is first
@@ -19,7 +20,8 @@ from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib.resources import files
 from itertools import accumulate, pairwise
-from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
 from sculptor.errors import SettingsError
 
@@ -109,12 +111,59 @@ _MODEL_ENCODINGS: tuple[tuple[str, EncodingName], ...] = (
     ("text-embedding-ada-002", "cl100k_base"),
 )
 
+_LOCAL = ".json"
 _load_lock = threading.Lock()
 
 
-class _Loaded(NamedTuple):
+class _Reader(Protocol):
+    """What cuts a text without long runs into tokens."""
+
+    def count(self, text: str) -> int:
+        """Return how many tokens the text has."""
+        ...
+
+    def starts(self, text: str) -> Iterable[int]:
+        """Return where each token begins, in code points."""
+        ...
+
+
+class _Ranks(NamedTuple):
     encoding: "Encoding"
     byte_lengths: bytes
+
+    def count(self, text: str) -> int:
+        return len(self.encoding.encode_ordinary(text))
+
+    def starts(self, text: str) -> Iterable[int]:
+        tokens = self.encoding.encode_ordinary(text)
+        lengths = map(self.byte_lengths.__getitem__, tokens[:-1])
+        byte_starts = accumulate(lengths, initial=0) if tokens else ()
+        if text.isascii():
+            return byte_starts
+        return map(_character_of_byte(text).__getitem__, byte_starts)
+
+
+class _Local:
+    """A ``tokenizer.json``, read with the library that defines the format."""
+
+    def __init__(self, path: Path) -> None:
+        from tokenizers import Tokenizer
+
+        try:
+            self._tokenizer = Tokenizer.from_str(path.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise SettingsError(f"{path} cannot be read: {error.strerror}.") from error
+        except Exception as error:  # the library raises nothing narrower
+            raise SettingsError(f"{path} is no tokenizer.json: {error}.") from error
+        self._tokenizer.no_truncation()
+        self._tokenizer.no_padding()
+
+    def count(self, text: str) -> int:
+        return len(self._tokenizer.encode(text, add_special_tokens=False).ids)
+
+    def starts(self, text: str) -> Iterable[int]:
+        found = self._tokenizer.encode(text, add_special_tokens=False).offsets
+        return (start for start, _ in found)
 
 
 def encoding(name: str) -> "Encoding":
@@ -123,7 +172,10 @@ def encoding(name: str) -> "Encoding":
     Raises:
         SettingsError: the name is unknown or the rank file is not the one that was shipped.
     """
-    return _loaded(name).encoding
+    loaded = _loaded(name)
+    if not isinstance(loaded, _Ranks):
+        raise SettingsError(_unknown(name))
+    return loaded.encoding
 
 
 def encoding_name(model: str) -> EncodingName | None:
@@ -133,6 +185,17 @@ def encoding_name(model: str) -> EncodingName | None:
         if base == prefix or base.startswith((f"{prefix}-", f"{prefix}.", f"{prefix}:")):
             return name
     return None
+
+
+def encoding_of(name: str) -> str:
+    """Return ``name`` where it is a shipped encoding's, or a path that may be a tokenizer's.
+
+    Raises:
+        ValueError: it is neither; the text names what there is.
+    """
+    if name not in _DEFINITIONS and not name.endswith(_LOCAL):
+        raise ValueError(_unknown(name))
+    return name
 
 
 class _CountCache:
@@ -164,16 +227,19 @@ class _CountCache:
 class TokenCounter:
     """Counts tokens as one encoding does, times ``factor`` where the tokenizer is another.
 
-    Counters made from each other by ``with_factor`` share one bounded cache.
+    ``encoding`` is the name of a shipped one, or the path of a model's ``tokenizer.json``. Counters
+    made from each other by ``with_factor`` share one bounded cache.
     """
 
-    encoding: EncodingName = "o200k_base"
+    encoding: str = "o200k_base"
     factor: float = 1.0
     _cache: _CountCache = field(default_factory=_CountCache, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        if self.encoding not in get_args(EncodingName):
-            raise SettingsError(_unknown(self.encoding))
+        try:
+            encoding_of(self.encoding)
+        except ValueError as error:
+            raise SettingsError(str(error)) from None
         if not 0 < self.factor < math.inf:
             raise SettingsError(f"The token factor is {self.factor}; it must be above zero.")
 
@@ -208,8 +274,7 @@ class TokenCounter:
         slot = (self.encoding, key or _content_key(text))
         known = self._cache.get(slot)
         if known is None:
-            encode = encoding(self.encoding).encode_ordinary
-            known = sum(len(encode(stretch)) for stretch in _stretches(text))
+            known = sum(map(_loaded(self.encoding).count, _stretches(text)))
             self._cache.put(slot, known)
         return known
 
@@ -229,21 +294,12 @@ class TokenCounter:
         A token that begins inside a character's bytes stands at that character, so equal numbers
         may follow each other. The first is 0; a text of no characters has no tokens.
         """
-        starts = array("Q")
+        loaded, starts = _loaded(self.encoding), array("Q")
         at = 0
         for stretch in _stretches(text):
-            starts.extend(start + at for start in self._stretch_offsets(stretch))
+            starts.extend(start + at for start in loaded.starts(stretch))
             at += len(stretch)
         return starts
-
-    def _stretch_offsets(self, text: str) -> Iterable[int]:
-        loaded = _loaded(self.encoding)
-        tokens = loaded.encoding.encode_ordinary(text)
-        lengths = map(loaded.byte_lengths.__getitem__, tokens[:-1])
-        byte_starts = accumulate(lengths, initial=0) if tokens else ()
-        if text.isascii():
-            return byte_starts
-        return map(_character_of_byte(text).__getitem__, byte_starts)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -252,38 +308,37 @@ class Calibration:
 
     An exponential mean over about the last ten requests, kept within bounds so that one odd report
     (a cached prefix left out, an image counted) cannot make every later budget absurd. Until the
-    first report it reserves 5 %.
+    first report the count stands.
     """
 
-    factor: float = UNKNOWN_TOKENIZER_FACTOR
+    factor: float = 1.0
     reports: int = 0
 
-    def observe(self, raw_tokens: int, *, reported_tokens: int) -> "Calibration":
-        """Return the calibration after one more report; short requests say nothing and are left.
-
-        ``raw_tokens`` is the count before any factor.
-        """
-        if raw_tokens < _CALIBRATION_MIN_TOKENS or reported_tokens <= 0:
+    def observe(self, counted_tokens: int, *, reported_tokens: int) -> "Calibration":
+        """Return the calibration after one more report; short requests say nothing and are left."""
+        if counted_tokens < _CALIBRATION_MIN_TOKENS or reported_tokens <= 0:
             return self
         low, high = _CALIBRATION_BOUNDS
-        ratio = min(max(reported_tokens / raw_tokens, low), high)
+        ratio = min(max(reported_tokens / counted_tokens, low), high)
         weight = max(1 / (self.reports + 1), _CALIBRATION_WEIGHT)
         factor = self.factor + weight * (ratio - self.factor)
         return Calibration(factor=factor, reports=self.reports + 1)
 
 
-_CALIBRATION_MIN_TOKENS = 256
-_CALIBRATION_BOUNDS = (0.5, 3.0)
+_CALIBRATION_MIN_TOKENS = 2_000  # in a shorter one a chat template's own tokens weigh too much
+_CALIBRATION_BOUNDS = (0.8, 3.0)  # far below the count, a report is more often wrong than true
 _CALIBRATION_WEIGHT = 0.1
 
 
-def _loaded(name: str) -> _Loaded:
+def _loaded(name: str) -> _Reader:
     with _load_lock:
         return _load(name)
 
 
 @cache
-def _load(name: str) -> _Loaded:
+def _load(name: str) -> _Reader:
+    if name.endswith(_LOCAL):
+        return _Local(Path(name))
     from tiktoken import Encoding
 
     if name not in _DEFINITIONS:
@@ -299,7 +354,7 @@ def _load(name: str) -> _Loaded:
     lengths = bytearray(max(ranks.values()) + 1)
     for token, rank in ranks.items():
         lengths[rank] = len(token)
-    return _Loaded(built, bytes(lengths))
+    return _Ranks(built, bytes(lengths))
 
 
 def _read_ranks(name: str, sha256: str) -> dict[bytes, int]:
@@ -318,7 +373,10 @@ def _read_ranks(name: str, sha256: str) -> dict[bytes, int]:
 
 
 def _unknown(name: str) -> str:
-    return f"No token encoding {name!r} is shipped; choose one of {', '.join(_DEFINITIONS)}."
+    return (
+        f"No token encoding {name!r} is shipped; choose one of {', '.join(_DEFINITIONS)}, or give "
+        "the path of a tokenizer.json."
+    )
 
 
 def _content_key(text: str) -> bytes:

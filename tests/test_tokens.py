@@ -11,6 +11,9 @@ import pytest
 import tiktoken_ext.openai_public as published
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import WhitespaceSplit
 
 from sculptor import tokens
 from sculptor.errors import SettingsError
@@ -208,11 +211,11 @@ def test_threads_agree() -> None:
 
 def test_calibration_follows_the_reports() -> None:
     calibration = Calibration()
-    assert calibration.factor == UNKNOWN_TOKENIZER_FACTOR
-    calibration = calibration.observe(1_000, reported_tokens=1_200)
+    assert calibration.factor == 1.0
+    calibration = calibration.observe(10_000, reported_tokens=12_000)
     assert calibration.factor == pytest.approx(1.2)
     for _ in range(100):
-        calibration = calibration.observe(1_000, reported_tokens=900)
+        calibration = calibration.observe(10_000, reported_tokens=9_000)
     assert calibration.factor == pytest.approx(0.9, abs=0.01)
 
 
@@ -222,9 +225,38 @@ def test_calibration_stays_within_bounds(reports: list[tuple[int, int]]) -> None
     calibration = Calibration()
     for raw, reported in reports:
         calibration = calibration.observe(raw, reported_tokens=reported)
-    assert 0.5 <= calibration.factor <= 3.0
+    assert 0.8 <= calibration.factor <= 3.0
 
 
 def test_short_requests_do_not_move_the_calibration() -> None:
     assert Calibration().observe(100, reported_tokens=300) == Calibration()
-    assert Calibration().observe(1_000, reported_tokens=0) == Calibration()
+    assert Calibration().observe(10_000, reported_tokens=0) == Calibration()
+
+
+def test_a_model_of_ones_own_is_counted_with_its_tokenizer(tmp_path: Path) -> None:
+    local = tmp_path / "tokenizer.json"
+    local.write_text(word_tokenizer())
+    counter = TokenCounter(encoding=str(local))
+    assert counter.count("one two three") == 3
+    assert counter.count("") == 0
+    assert list(counter.offsets("eins 二 drei")) == [0, 5, 7]
+    long = "word " * 20_000
+    assert counter.count(long) == 20_000
+    assert counter.with_factor(1.5).count("one two") == 3
+
+
+def test_a_tokenizer_file_that_is_none_is_told(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="cannot be read"):
+        TokenCounter(encoding=str(tmp_path / "none.json")).count("text")
+    wrong = tmp_path / "wrong.json"
+    wrong.write_text("[]")
+    with pytest.raises(SettingsError, match=r"is no tokenizer\.json"):
+        TokenCounter(encoding=str(wrong)).count("text")
+
+
+def word_tokenizer() -> str:
+    """Return a tokenizer.json that makes each word a token."""
+    tokenizer = Tokenizer(WordLevel({"unknown": 0}, unk_token="unknown"))
+    tokenizer.pre_tokenizer = WhitespaceSplit()
+    tokenizer.enable_truncation(8)
+    return str(tokenizer.to_str())

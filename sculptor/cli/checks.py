@@ -54,11 +54,10 @@ def run_checks(settings: "Settings") -> Iterator[tuple[str, Callable[[], Finding
 
 
 def check_tokenizer(settings: "Settings") -> Finding:
-    """Count with every tokenizer whose ranks are shipped."""
+    """Count with every tokenizer whose ranks are shipped, and with one of the user's own."""
     from sculptor.tokens import EncodingName, TokenCounter
 
-    del settings
-    names = get_args(EncodingName)
+    names = tuple(dict.fromkeys((*get_args(EncodingName), *filter(None, [settings.encoding]))))
     for name in names:
         TokenCounter(encoding=name).count("one two three")
     return Finding(name="tokenizer", told=f"{', '.join(names)} count without a network")

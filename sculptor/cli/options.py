@@ -52,8 +52,13 @@ WindowTokens = Annotated[
     _option("--window-tokens", help="The model's window; longer views are folded.", panel=_MODEL),
 ]
 Encoding = Annotated[
-    Literal["o200k_base", "cl100k_base"] | None,
-    _option("--encoding", help="Tokenizer to count with; else by the model's name.", panel=_MODEL),
+    str | None,
+    _option(
+        "--encoding",
+        help="Tokenizer to count with: o200k_base, cl100k_base or the path of a tokenizer.json; "
+        "else by the model's name.",
+        panel=_MODEL,
+    ),
 ]
 ToolsetFlag = Annotated[
     Literal["full", "paper"] | None,

@@ -40,7 +40,7 @@ from sculptor.sdk.wire import MessageLike, WireDict, read_call, read_message, to
 from sculptor.state import Author, Fragment
 from sculptor.summaries import Summarizer
 from sculptor.terms import Embedder
-from sculptor.tokens import EncodingName, TokenCounter
+from sculptor.tokens import TokenCounter
 from sculptor.tools import Need, ToolAnswer, ToolsetName, answer_to_text, toolset
 from sculptor.tools.arguments import FullRole, FullSearch, Mode, Order
 from sculptor.tools.cuts import places
@@ -54,9 +54,10 @@ class Context:
     """A conversation whose view can be edited and whose originals cannot.
 
     ``messages`` begin the conversation. ``toolset`` is ``full`` or the ``paper``'s own six tools,
-    whose fragments are marked in the text (``inline``). ``encoding`` counts tokens. ``summarizer``
-    writes summaries (offline and extractive unless given); ``embedder`` allows semantic search.
-    Equal ``seed`` and messages give equal fragment IDs.
+    whose fragments are marked in the text (``inline``). ``encoding`` counts tokens: a shipped one,
+    or the path of a ``tokenizer.json``. ``summarizer`` writes summaries (offline and extractive
+    unless given); ``embedder`` allows semantic search. Equal ``seed`` and messages give equal
+    fragment IDs.
     """
 
     def __init__(
@@ -64,7 +65,7 @@ class Context:
         messages: Iterable[MessageLike] = (),
         *,
         toolset: ToolsetName = "full",
-        encoding: EncodingName = "o200k_base",
+        encoding: str = "o200k_base",
         summarizer: Summarizer | None = None,
         embedder: Embedder | None = None,
         inline: bool | None = None,

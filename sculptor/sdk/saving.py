@@ -11,10 +11,10 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from os import PathLike
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import orjson
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
 from sculptor.context import Context as CoreContext
 from sculptor.context import Hit, Step
@@ -22,7 +22,7 @@ from sculptor.errors import ContextError, StoreCorrupt
 from sculptor.messages import MessageKey, parse_message
 from sculptor.operations import operation_from_json, operation_to_json
 from sculptor.state import Place
-from sculptor.tokens import EncodingName, TokenCounter
+from sculptor.tokens import TokenCounter, encoding_of
 from sculptor.tools import ToolsetName
 
 FORMAT = "sculptor-context"
@@ -58,7 +58,7 @@ class _Saved(_Strict):
     """The contents of a file; messages are their original JSON, as text."""
 
     toolset: ToolsetName
-    encoding: EncodingName
+    encoding: Annotated[str, AfterValidator(encoding_of)]
     factor: float
     inline: bool
     seed: str

@@ -6,9 +6,12 @@ cannot honour makes them stand down. A view longer than the window is folded to 
 
 import re
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
+
+import orjson
 
 from sculptor.errors import StoreError, UpstreamStatus
 from sculptor.loop import (
@@ -28,11 +31,12 @@ from sculptor.server.envelope import ApiError
 from sculptor.server.limits import Place
 from sculptor.server.live_lane import LiveLane
 from sculptor.server.settings import Settings
-from sculptor.tokens import TokenCounter
+from sculptor.tokens import Calibration, TokenCounter
 from sculptor.tools import toolset
 
 Mode = Literal["off", "auto", "on"]
 _RESERVED_ANSWER_TOKENS = 1_024
+_CALIBRATED_MODELS = 256
 _UNKNOWN_TOKENIZER_RESERVE = 0.05
 _OVERFLOW_WORDS = (b"context_length_exceeded", b"maximum context length", b"context window")
 _TOLD_WINDOW = re.compile(r"(?:maximum context length|context window)\D{0,40}?(\d{3,8})", re.I)
@@ -76,6 +80,7 @@ class Planner:
         self._settings, self._counter_of = settings, counter_of
         self._window = counted_window(settings.window_tokens, backend)
         self._toolset = toolset(settings.toolset)
+        self._calibrations: OrderedDict[str, Calibration] = OrderedDict()
         self._budget = Budget(
             max_steps=settings.max_steps,
             max_input_tokens=settings.max_turn_tokens,
@@ -139,13 +144,35 @@ class Planner:
         return plan
 
     def shorten(self, live: LiveLane, request: ClientRequest, window: int | None) -> bool:
-        """Fold a view that the upstream found too long; tell whether it is shorter now."""
+        """Fold a view that the upstream found too long; tell whether it is shorter now.
+
+        ``window`` is what the upstream says it takes, in its own tokens. Where it says nothing, or
+        where by our count the view would fit, the view loses a quarter.
+        """
         try:
             before = live.context.tokens
         except StoreError:
             return False
-        self._fit(live, request, window or before * 3 // 4)
+        room = self._room(request, window) if window else before
+        fold_to_fit(live.context, room if room < before else before * 3 // 4)
         return live.context.tokens < before
+
+    def learn(self, request: ClientRequest, live: LiveLane, plan: Plan, turn: Turn) -> None:
+        """Hold our counts against what the upstream reports, for the next views of this model."""
+        context = live.made
+        if context is None:
+            return
+        own = self._toolset.wire if plan.managed else ()
+        tools = [orjson.dumps(tool) for tool in request.client_tools]
+        beside = context.counter.count_parts(wire.decode() for wire in (*tools, *own))
+        known = self._calibrations.pop(request.model, Calibration())
+        for row in turn.billed:
+            if row.tokens is not None:
+                counted = (row.view_tokens or context.tokens) + beside
+                known = known.observe(counted, reported_tokens=row.tokens.prompt_tokens)
+        self._calibrations[request.model] = known
+        if len(self._calibrations) > _CALIBRATED_MODELS:
+            self._calibrations.popitem(last=False)
 
     def _plain(self, exchange: Exchange, status: str) -> Plan:
         """Let a request pass as it came."""
@@ -173,14 +200,15 @@ class Planner:
             tools=self._toolset.wire if defined else (),
         )
 
-    def _fit(self, live: LiveLane, request: ClientRequest, window: int | None = None) -> None:
-        room = self._room(request, window)
+    def _fit(self, live: LiveLane, request: ClientRequest) -> None:
+        room = self._room(request)
         if live.context.tokens > room:
             fold_to_fit(live.context, room)
 
     def _room(self, request: ClientRequest, window: int | None = None) -> int:
-        """Return how many tokens a view may have, the answer's share left free."""
-        window = window or self._window
+        """Return how many tokens a view may have by our count, the answer's share left free."""
+        calibration = self._calibrations.get(request.model)
+        window = int((window or self._window) / (calibration.factor if calibration else 1))
         asked = request.value.get("max_completion_tokens") or request.value.get("max_tokens")
         reserved = asked if isinstance(asked, int) else _RESERVED_ANSWER_TOKENS
         return int(window * (1 - _UNKNOWN_TOKENIZER_RESERVE)) - min(reserved, window // 2)

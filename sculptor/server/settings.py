@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, m
 
 from sculptor.errors import SettingsError
 from sculptor.server.mom.places import find_weights
+from sculptor.tokens import encoding_of
 
 Backend = Literal["openai", "mom", "scripted"]
 Source = Literal["default", "sculptor.toml", "environment", "flag"]
@@ -67,8 +68,8 @@ class Settings(BaseModel):
     ledger: bool = Field(True, description="Show the model a table of its fragments.")
     summarizer: Literal["model", "extractive"] = Field("model", description="Who summarizes.")
     embeddings_model: str = Field("", description="Model for semantic search; empty: none.")
-    encoding: Literal["o200k_base", "cl100k_base"] | None = Field(
-        None, description="Tokenizer; empty: by model name."
+    encoding: str = Field(
+        "", description="Tokenizer: o200k_base, cl100k_base or a tokenizer.json; empty: by model."
     )
     strict: bool = Field(False, description="Answer 503 where the context layer cannot work.")
     relay_client_key: bool = Field(True, description="On loopback, pass the client's own key on.")
@@ -95,6 +96,8 @@ class Settings(BaseModel):
             raise ValueError("upstream_key_env is set, but no upstream is")
         if self.backend == "openai" and not self.upstream:
             raise ValueError("the openai backend needs an upstream: set --upstream URL")
+        if self.encoding:
+            encoding_of(self.encoding)
         return self
 
     @property
