@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sculptor.errors import EvalError
+from sculptor.evals.report import write_report
 from sculptor.evals.report.charts import charts_of
 from sculptor.evals.report.svg import heat_colour, short_number
 from sculptor.evals.runs.comparison import compare
@@ -132,3 +133,15 @@ def test_what_does_not_pair_is_refused(tmp_path: Path) -> None:
         compare(f"{first}:plain", f"{first}:sculptor")
     with pytest.raises(EvalError, match="no arm"):
         compare(f"{first}:x", f"{first}:plain")
+
+
+def test_each_kind_of_tool_call_has_its_line_and_words_stand_to_the_left(tmp_path: Path) -> None:
+    calls = Totals(requests=1, tool_calls={"fold_fragment": 2, "search_context": 1000})
+    write_report([result([record(0, 1.0, totals=calls)])], tmp_path, title="T")
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert '<td class="words">fold_fragment 2\nsearch_context 1,000</td>' in page
+    assert '<th class="words">arm</th>' in page
+    assert '<td class="long">' in page
+    text = (tmp_path / "report.md").read_text(encoding="utf-8")
+    assert "| fold_fragment 2, search_context 1,000 |" in text
+    assert all(line.count("|") == 15 for line in text.splitlines() if line.startswith("| plain"))

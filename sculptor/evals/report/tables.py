@@ -32,6 +32,8 @@ _COST = (
     "seconds",
 )
 
+WORD_COLUMNS = frozenset({"arm", "tool calls", "language", "task", "figure"})
+
 LEGEND = (
     "Accuracy is the mean over samples; its interval is a percentile bootstrap over samples. "
     "Tokens, requests and seconds are sums over all samples of the row; seconds add up what each "
@@ -137,7 +139,8 @@ def accuracy_text(figures: Figures) -> str:
 
 
 def _counts(calls: Mapping[str, int]) -> str:
-    return ", ".join(f"{name} {count:,}" for name, count in calls.items()) or "–"
+    """Return a line for each kind of call."""
+    return "\n".join(f"{name} {count:,}" for name, count in calls.items()) or "–"
 
 
 def _number(value: Any) -> str:

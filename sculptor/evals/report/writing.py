@@ -7,21 +7,22 @@ from pathlib import Path
 import orjson
 
 from sculptor.evals.report.charts import Chart, charts_of
-from sculptor.evals.report.tables import LEGEND, Table, heading_of, tables_of
+from sculptor.evals.report.tables import LEGEND, WORD_COLUMNS, Table, heading_of, tables_of
 from sculptor.evals.runs.results import RunResult, result_json
 
 _STYLE = """
 :root { color-scheme: light; }
 body { font: 15px/1.5 system-ui, sans-serif; color: #1a1a1a; background: #fff;
-  max-width: 1100px; margin: 2rem auto; padding: 0 1rem; }
+  max-width: 1240px; margin: 2rem auto; padding: 0 1rem; }
 h1 { font-size: 1.6rem; } h2 { margin-top: 2.5rem; font-size: 1.25rem; } h3 { font-size: 1rem; }
 .charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(420px, 1fr)); gap: 1rem; }
 .charts svg { width: 100%; height: auto; border: 1px solid #ddd; border-radius: 4px; }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; font-size: 13px; font-variant-numeric: tabular-nums; }
-th, td { border-bottom: 1px solid #ddd; padding: .3rem .6rem; text-align: right; }
-td { white-space: nowrap; }
-th:first-child, td:first-child { text-align: left; }
+th, td { border-bottom: 1px solid #ddd; padding: .3rem .5rem; text-align: right; }
+td { white-space: nowrap; vertical-align: top; }
+th:first-child, td:first-child, .words { text-align: left; }
+td.words { white-space: pre; } td.long { white-space: normal; min-width: 9.5rem; }
 .note { border-left: 4px solid #c2410c; padding: .3rem .8rem; background: #fff7ed; }
 """
 
@@ -64,13 +65,20 @@ def _page(
 
 
 def _html_table(table: Table) -> str:
-    head = "".join(f"<th>{escape(name)}</th>" for name in table.head)
-    rows = "".join(
-        f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in table.rows
-    )
+    head = _html_cells("th", table.head, table)
+    rows = "".join(f"<tr>{_html_cells('td', row, table)}</tr>" for row in table.rows)
     return (
         f'<div class="scroll"><table><thead><tr>{head}</tr></thead>'
         f"<tbody>{rows}</tbody></table></div>"
+    )
+
+
+def _html_cells(tag: str, cells: Iterable[str], table: Table) -> str:
+    """Return the cells of a row: words to the left, figures to the right, long ones may wrap."""
+    kinds = ("words" if name in WORD_COLUMNS else "" for name in table.head)
+    return "".join(
+        f'<{tag} class="{kind or ("long" if "(" in cell else "figure")}">{escape(cell)}</{tag}>'
+        for kind, cell in zip(kinds, cells, strict=True)
     )
 
 
@@ -94,9 +102,10 @@ def _markdown(
 
 def _markdown_table(table: Table) -> list[str]:
     def line(cells: Iterable[str]) -> str:
-        return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
+        plain = (cell.replace("|", chr(92) + "|").replace("\n", ", ") for cell in cells)
+        return f"| {' | '.join(plain)} |"
 
-    rule = ["---", *("---:" for _ in table.head[1:])]
+    rule = ["---", *("---" if name in WORD_COLUMNS else "---:" for name in table.head[1:])]
     return [line(table.head), line(rule), *(line(row) for row in table.rows)]
 
 
