@@ -161,3 +161,19 @@ def test_degenerate_replies_are_scored_in_time_that_grows_with_their_length(scor
     for noise in ("\n" * 30_000, "a" * 60_000, "the current" + " " * 5_000):
         score = find_task("pi-llm").score(f"{noise}\n{answer}", {"bird": "emu"}, scorer=scorer)
         assert score.value == 1.0
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        r"The current value of bird is \boxed{emu}.",
+        r"bird = $\boxed{\text{emu}}$",
+        '[{"key": "bird", "value": "emu"}, {"key": "tools", "value": "rasp"}]',
+        "当前bird的值为「emu」。",
+        "The current value of “bird” is “emu”.",
+    ],
+)
+def test_the_corrected_scorer_reads_other_dresses(reply: str) -> None:
+    task = find_task("pi-llm")
+    assert task.score(reply, {"bird": "emu"}, scorer="corrected").value == 1.0
+    assert task.score(reply, {"bird": "kea"}, scorer="corrected").value == 0.0

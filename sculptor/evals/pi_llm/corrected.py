@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from sculptor.evals.types import Json, Object, Score
 
 _THINKING = re.compile(r"<(think|thinking|reasoning)>.*?(</\1>|\Z)", re.DOTALL | re.IGNORECASE)
+_COMMAND = re.compile(r"\\(?:boxed|fbox|text|textbf|mathbf|mathrm)\{([^{}]*)\}")
 _FENCED_OBJECT = re.compile(r"\{[^{}]*\}", re.DOTALL)
 # What may stand between a key and its value ("bird: the last value is emu"), and what ends it.
 _VERDICT = (
@@ -21,12 +22,12 @@ _VERDICT = (
     r"(?:value|word|term)\s+(?:is|was)\b"
 )
 _LINK = (
-    r"[\s\"'`*\])}>]*(?:(?:的)?(?:当前|最新|最后|最终)?(?:的)?值?(?:是|为)|\bis\b(?:\s+now)?|\bwas\b|"
+    r"[\s\"'`*\])}>”’」』]*(?:(?:的)?(?:当前|最新|最后|最终)?(?:的)?值?(?:是|为)|\bis\b(?:\s+now)?|\bwas\b|"
     r"\bhas\b|=|:|->|→|⇒|—|–|-|\|)"
-    rf"(?:\s*{_VERDICT})?\s*[:=]?[\s\"'`*\[({{<]*"
+    rf"(?:\s*{_VERDICT})?\s*[:=]?[\s\"'`*$\[({{<“‘「『]*"
 )
-_END = r"(?=[\"'`*\])}>]*\s*(?:$|[\n,.;:|!?。，；、！？]|\(|（|\band\b|<))"
-_EDGES = " \t\r\n\"'`*[](){}<>“”‘’「」"
+_END = r"(?=[\"'`*$\])}>”’」』]*\s*(?:$|[\n,.;:|!?。，；、！？]|\(|（|\band\b|<))"
+_EDGES = " \t\r\n\"'`*$[](){}<>“”‘’「」『』"
 
 
 def score_corrected(reply: str, truth: Mapping[str, Json], *, params: Object) -> Score:
@@ -57,6 +58,7 @@ def read_answers(reply: str, keys: Iterable[str]) -> dict[str, str]:
 
 def _plain(reply: str) -> str:
     text = unicodedata.normalize("NFKC", _THINKING.sub(" ", reply))
+    text = _COMMAND.sub(r"\1", _COMMAND.sub(r"\1", text))  # \boxed{\text{x}} has two
     return re.sub(r"\\(?!n)", "", text)
 
 
@@ -67,6 +69,8 @@ def _objects(text: str) -> list[dict[str, str]]:
             entries = json.loads(match[0])
         except json.JSONDecodeError:
             continue
+        if entries.keys() == {"key", "value"}:
+            entries = {str(entries["key"]): entries["value"]}
         found.append({_fold(str(key)): str(value) for key, value in entries.items()})
     return found
 
@@ -76,7 +80,9 @@ def _stated(text: str, key: str, known: Sequence[str]) -> str | None:
     # "water body is x" says nothing of the key "body".
     longer = (other[: -len(key)] for other in known if other.endswith(f" {key}"))
     alone = "".join(rf"(?<!{re.escape(start)})" for start in longer)
-    pattern = rf"(?<!\w){alone}{name}{_LINK}([^\n,.;:|!?。，；、！？(（<]+?){_END}"
+    # A Chinese word may stand right before a key in other letters.
+    before = r"[^\W\u4e00-\u9fff]" if key[:1].isascii() else r"\w"
+    pattern = rf"(?<!{before}){alone}{name}{_LINK}([^\n,.;:|!?。，；、！？(（<]+?){_END}"
     values = [match[1] for match in re.finditer(pattern, text, re.IGNORECASE)]
     return values[-1].strip(_EDGES) if values else None
 
