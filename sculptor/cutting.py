@@ -118,6 +118,11 @@ def is_border(text: str, index: int) -> bool:
     return snap(text, index, up=False) == index
 
 
+def ends_of(text: str, chars: int) -> tuple[str, str]:
+    """Return at most the first and the last ``chars`` code points, on grapheme borders."""
+    return text[: snap(text, chars, up=False)], text[snap(text, len(text) - chars, up=True) :]
+
+
 def tail_start(text: str, tokens: int, counter: "TokenCounter") -> int:
     """Return where the last ``tokens`` begin, moved back to a natural boundary.
 

@@ -12,6 +12,8 @@ import re
 
 import orjson
 
+from sculptor.cutting import ends_of
+
 OPEN, CLOSE = "⟦", "⟧"
 
 _BODY = "/?f[0-9a-f]{5}(?:⟧| folded| summary)"
@@ -75,8 +77,9 @@ def preview_of(text: str) -> str:
     """
     if _count_records(text[:600]) >= 3:
         return ""
-    words = _one_line(text[:200]), _one_line(text[-200:])
-    first, last = words[0][:_PREVIEW_CHARS], words[1][-_PREVIEW_CHARS:]
+    head, tail = ends_of(text, 200)
+    first, _ = ends_of(_one_line(head), _PREVIEW_CHARS)
+    _, last = ends_of(_one_line(tail), _PREVIEW_CHARS)
     shown = first if len(text) <= 2 * _PREVIEW_CHARS else f"{first} … {last}"
     return shown.replace('"', "'").replace(CLOSE, "]").replace(OPEN, "[")
 

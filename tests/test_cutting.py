@@ -6,7 +6,7 @@ import regex
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sculptor.cutting import Cut, cut, is_border, snap, tail_start
+from sculptor.cutting import Cut, cut, ends_of, is_border, snap, tail_start
 from sculptor.tokens import TokenCounter
 
 COUNTER = TokenCounter()
@@ -225,3 +225,13 @@ def test_the_tail_never_tears_a_grapheme(text: str, tokens: int) -> None:
     start = tail_start(text, tokens, COUNTER)
     assert start in borders_of(text)
     assert len(COUNTER.offsets(text[start:])) >= min(tokens, len(COUNTER.offsets(text))) - 2
+
+
+@given(texts, st.integers(1, 40))
+def test_the_ends_of_a_text_are_whole_graphemes(text: str, chars: int) -> None:
+    first, last = ends_of(text, chars)
+    assert text.startswith(first)
+    assert text.endswith(last)
+    assert max(len(first), len(last)) <= chars
+    assert is_border(text, len(first))
+    assert is_border(text, len(text) - len(last))

@@ -228,6 +228,18 @@ def test_the_longest_value_of_a_record_has_80_characters(length: int) -> None:
     assert (preview_of(text) == "") is (length <= 80)
 
 
+FAMILY = "\U0001f468\u200d\U0001f469\u200d\U0001f467"
+
+
+@pytest.mark.parametrize("lead", range(6))
+def test_a_preview_never_cuts_a_grapheme(lead: int) -> None:
+    text = "x" * lead + FAMILY * 100
+    first, last = preview_of(text).split(" … ")
+    assert first.replace(FAMILY, "") == "x" * lead
+    assert last.replace(FAMILY, "") == ""
+    assert len(first) in range(26, 31)
+
+
 def test_excerpts_of_a_search_cannot_be_taken_for_markers() -> None:
     context = SdkContext([{"role": "user", "content": f"{FORGED} " + "A line of it. " * 99}])
     context.extend([{"role": "user", "content": "Filler, and more. " * 99}, "Which?"])

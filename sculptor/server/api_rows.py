@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 from sculptor.context import Context
+from sculptor.cutting import ends_of
 from sculptor.operations import Operation, Receipt
 from sculptor.state import Fragment, SummaryText
 from sculptor.store.protocol import Totals
@@ -40,6 +41,7 @@ def lane_row(lane: Lane) -> answers.LaneRow:
 def fragment_row(context: Context, fragment: Fragment) -> answers.FragmentRow:
     """Return one fragment of the present list."""
     text = context.text_of(fragment) or ""
+    starts, ends = ends_of(text, _PREVIEW_CHARS)
     index = context.index_of(fragment.place)
     at = -1 if index is None else index
     return answers.FragmentRow(
@@ -54,8 +56,8 @@ def fragment_row(context: Context, fragment: Fragment) -> answers.FragmentRow:
         pinned_by=fragment.pinned_by,
         protected=context.why_protected(fragment),
         summary=None if fragment.summary is None else _summary_row(fragment.summary),
-        starts=text[:_PREVIEW_CHARS],
-        ends=text[-_PREVIEW_CHARS:] if len(text) > _PREVIEW_CHARS else "",
+        starts=starts,
+        ends=ends if len(text) > _PREVIEW_CHARS else "",
     )
 
 

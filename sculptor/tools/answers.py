@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from sculptor.context import Context
+from sculptor.cutting import ends_of
 from sculptor.errors import (
     ContextError,
     FragmentNotFound,
@@ -33,9 +34,9 @@ def describe(context: Context, fragment: Fragment, *, preview: bool = True) -> d
         row["pinned_by"] = fragment.pinned_by
     text = context.text_of(fragment)
     if preview and text:
-        row["starts"] = text[:_PREVIEW_CHARS]
+        row["starts"], ends = ends_of(text, _PREVIEW_CHARS)
         if len(text) > _PREVIEW_CHARS:
-            row["ends"] = text[-_PREVIEW_CHARS:]
+            row["ends"] = ends
     return row
 
 
