@@ -48,7 +48,12 @@ def test_a_length_without_a_suite_belongs_to_one(version: str, length: int, suit
 
 
 def test_a_draw_without_a_buffer_has_that_of_its_length() -> None:
-    draw = {"version": "v1", "task": "multi-retrieval", "length": 6000, "depths": [0, 50]}
+    draw: dict[str, Json] = {
+        "version": "v1",
+        "task": "multi-retrieval",
+        "length": 6000,
+        "depths": [0, 50],
+    }
     given = {**draw, "length_buffer": 1300}
     task = find_task("needlebench")
     assert task.sample(draw).messages == task.sample(given).messages
