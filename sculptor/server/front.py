@@ -27,7 +27,8 @@ log = structlog.get_logger("sculptor")
 _SHORT_PATHS = ("/models", "/embeddings", "/completions", "/chat/completions")
 """Served without ``/v1`` too: many users leave it out of a base URL."""
 
-OPEN_PATHS = frozenset({"/", "/healthz", "/readyz"})
+OPEN_PATHS = frozenset({"/", "/healthz", "/readyz", "/docs", "/openapi.json"})
+"""Answered without a key, as a browser and a probe have none; they tell nothing of anyone."""
 
 
 class Endpoint(Protocol):

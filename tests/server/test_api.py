@@ -240,6 +240,14 @@ def test_tenants_never_see_each_other() -> None:
         assert error_of(server.client.get("/api/sessions"), 401)["code"] == "invalid_api_key"
 
 
+def test_the_docs_open_in_a_browser_which_has_no_key() -> None:
+    with managed(keys={"ann": "key-of-ann"}) as server:
+        for path in ("/", "/healthz", "/readyz", "/docs", "/openapi.json"):
+            assert server.client.get(path).status_code == 200, path
+        for path in ("/metrics", "/v1/models", "/api/sessions", "/docs/", "/nothing"):
+            assert error_of(server.client.get(path), 401)["code"] == "invalid_api_key"
+
+
 def test_deleting_takes_one_session_and_nothing_of_others(server: Managed) -> None:
     question = {"role": "user", "content": "Shared words. " + LONG}
     first, second = server.chat(question), server.chat(question)
