@@ -236,13 +236,16 @@ class Lanes:
         return any(child.answer for child in children)
 
     def _load_steps(self, live: LiveLane, context: Context) -> None:
-        """Bring back the step groups of the open turn, where it spans several requests."""
+        """Bring back the step groups of the open turn, where it spans several requests.
+
+        A request that was answered before is a new try: what the last one did there stays out.
+        """
         placed = live.placed
         start = context.turn_start
         if placed is None or placed.node is None or placed.matched <= start:
             return
-        if placed.matched == len(context.messages) and self._is_answered(placed.node):
-            return  # the turn is over, and this is a new try at it
+        is_new_try = placed.matched == len(context.messages) and self._is_answered(placed.node)
+        left_out = placed.node.id if is_new_try else None
         index, node = placed.matched - 1, placed.node
         found: dict[int, NodeId] = {}
         while index >= start:
@@ -257,7 +260,7 @@ class Lanes:
         places = {name: at for at, name in found.items()}
         steps = self.store.steps(node.tenant, node.session, [found[i] for i in sorted(found)])
         for step in steps:
-            if step.kind != "produced":
+            if step.kind != "produced" and step.node != left_out:
                 messages = tuple(parse_message(wire) for wire in step.messages)
                 context.steps.append(Step(places[step.node], messages, step.kind == "mixed"))
         live.sequence = len(steps)

@@ -194,6 +194,33 @@ def test_a_turn_with_client_tools_beside_ours(
     assert "folded" in upstream.seen[2].value["messages"][0]["content"]
 
 
+def test_a_new_try_within_a_turn_keeps_what_came_before_it_in_the_turn(
+    proxy: str, upstream: StubUpstream
+) -> None:
+    search = ("search_context", {"queries": ["item 5 is"]})
+    upstream.answers += [
+        call(search, ("weather", {"city": "Oslo"})),
+        call(("search_context", {"queries": ["item 6 is"]})),
+        say("Cold."),
+        say("Very cold."),
+    ]
+    weather = {"type": "function", "function": {"name": "weather", "parameters": {}}}
+    messages: list[Any] = [user(LONG + QUESTION)]
+    calls = client_calls(
+        post(proxy, {"model": "m", "messages": messages, "tools": [weather]}), False
+    )
+    messages += [
+        {"role": "assistant", "content": None, "tool_calls": calls},
+        {"role": "tool", "tool_call_id": calls[0]["id"], "content": "-3"},
+    ]
+    body = {"model": "m", "messages": messages, "tools": [weather]}
+    assert post(proxy, body).json()["choices"][0]["message"]["content"] == "Cold."
+    assert post(proxy, body).json()["choices"][0]["message"]["content"] == "Very cold."
+    asked, again = upstream.seen[1].value["messages"], upstream.seen[3].value["messages"]
+    assert len(asked[1]["tool_calls"]) == 2
+    assert again == asked
+
+
 def client_calls(response: httpx.Response, stream: bool) -> list[dict[str, Any]]:
     assert response.status_code == 200, response.text
     if not stream:
