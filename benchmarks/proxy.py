@@ -58,10 +58,13 @@ class Servers:
     relay: Process
     litellm: Process | None = None
 
-    def named(self) -> list[tuple[str, Process]]:
+    def named(self, case: "Case") -> list[tuple[str, Process]]:
         """Return them in the order in which they take turns."""
         found = [("relay", self.relay), ("proxy", self.proxy)]
-        return [*found, ("litellm", self.litellm)] if self.litellm else found
+        # LiteLLM has no folds that could be in force.
+        if self.litellm is not None and case.kind != "managed":
+            found.append(("litellm", self.litellm))
+        return found
 
 
 @contextmanager
@@ -92,10 +95,10 @@ def cpu_figures(among: Servers, *, rounds: int, scale: float) -> Iterator[Figure
     """Measure CPU for each request, case by case; ``scale`` shortens or lengthens rounds."""
     for case in CASES:
         requests = max(_CONNECTIONS, int(case.requests * scale))
-        used: dict[str, list[float]] = {name: [] for name, _ in among.named()}
+        used: dict[str, list[float]] = {name: [] for name, _ in among.named(case)}
         for number in range(-1, rounds):
             # The first round warms caches and connections up, and does not count.
-            for name, process in _in_turn(among.named(), number):
+            for name, process in _in_turn(among.named(case), number):
                 cpu = _cpu_ms(process, case, requests, f"{name}{number}")
                 if number >= 0:
                     used[name].append(cpu)
@@ -110,7 +113,7 @@ def latency_figures(among: Servers, *, rounds: int, scale: float) -> Iterator[Fi
         requests = max(10, int(case.requests * scale / 4))
         medians: dict[str, list[float]] = {"relay": [], "proxy": []}
         for number in range(rounds):
-            for name, process in _in_turn(among.named()[:2], number):
+            for name, process in _in_turn(among.named(case)[:2], number):
                 job = _prepared(_job(process, case, requests, 1, f"p{name}{number}"))
                 medians[name].append(statistics.median(load(job)) * 1e3)
         added = [a - b for a, b in zip(medians["proxy"], medians["relay"], strict=True)]
@@ -168,7 +171,7 @@ def _ratios(case: Case, used: dict[str, list[float]], n: int) -> Iterator[Figure
             n=n,
             baseline="ours, CPU ms a request",
             baseline_values=proxy,
-            target=LITELLM_RATIO if case.kind != "managed" else None,
+            target=LITELLM_RATIO,
         )
 
 
