@@ -99,9 +99,20 @@ def escaped_wire(message: Message) -> bytes:
     return _edited(message.wire, dict(_escapes(message)))
 
 
+def original_tokens(message: Message, counter: TokenCounter) -> int:
+    """Return the tokens of a message as it came; the same as rendering it whole counts."""
+    return fixed_tokens(message, counter) + sum(
+        counter.count(part.text, key=_count_key(message, index))
+        for index, part in enumerate(message.parts)
+        if part.text_path is not None
+    )
+
+
 def fixed_tokens(message: Message, counter: TokenCounter) -> int:
     """Return the tokens of what no operation changes: calls, images, the template's own."""
     others = [part for part in message.parts if part.text_path is None]
+    if not others:
+        return MESSAGE_OVERHEAD_TOKENS
     counted = sum(counter.count(part.text) for part in others if part.kind != "image")
     images = locate_all(message.wire, (part.path for part in others if part.kind == "image"))
     lows = (b'"low"' in message.wire[span.start : span.end] for span in images.values())

@@ -326,7 +326,7 @@ class Calibration:
 
 
 _CALIBRATION_MIN_TOKENS = 2_000  # in a shorter one a chat template's own tokens weigh too much
-_CALIBRATION_BOUNDS = (0.8, 3.0)  # far below the count, a report is more often wrong than true
+_CALIBRATION_BOUNDS = (0.95, 3.0)  # below the count, a report is more often wrong than true
 _CALIBRATION_WEIGHT = 0.1
 
 

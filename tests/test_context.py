@@ -9,6 +9,7 @@ from sculptor.context import Context, Step
 from sculptor.errors import FragmentNotFound, FragmentProtected, OperationNotFound, UndoRefused
 from sculptor.messages import make_message, parse_message
 from sculptor.operations import Cut, Fold, Piece, Pin, Range, Restore, Summarize, Undo
+from sculptor.rendering import original_tokens
 from sculptor.state import FragmentId, SummaryText
 from sculptor.tokens import TokenCounter
 
@@ -39,6 +40,25 @@ def test_without_an_operation_the_view_is_the_client_s_list() -> None:
     view = context.view()
     assert view.unchanged
     assert list(view.messages) == [message.wire for message in context.messages]
+
+
+def test_a_list_counts_the_same_with_and_without_a_context() -> None:
+    rich = {
+        "role": "assistant",
+        "content": [
+            {"type": "text", "text": LONG},
+            {"type": "image_url", "image_url": {"url": "data:,x", "detail": "low"}},
+            {"type": "text", "text": "卡片 👨‍👩‍👧"},
+        ],
+        "tool_calls": [
+            {"id": "c", "type": "function", "function": {"name": "look", "arguments": '{"a":1}'}}
+        ],
+    }
+    context = make_context(LONG, "")
+    context.append(parse_message(orjson.dumps(rich)))
+    counted = [original_tokens(message, COUNTER) for message in context.messages]
+    assert sum(counted) == context.total_tokens == context.tokens
+    assert counted == [context.original_tokens(index) for index in range(len(counted))]
 
 
 def test_cutting_alone_changes_no_byte() -> None:

@@ -16,7 +16,7 @@ from sculptor.context import PROTECTED_TOKENS, Context, Log, Step
 from sculptor.errors import StoreCorrupt
 from sculptor.loop import ClientRequest, Turn
 from sculptor.messages import Message, MessageHash, parse_message
-from sculptor.rendering import is_counted, render_message
+from sculptor.rendering import is_counted, original_tokens
 from sculptor.server.arrivals import Arrival, read_arrival
 from sculptor.server.identity import Identity, Placed
 from sculptor.server.kept_lanes import KeptLanes
@@ -97,8 +97,7 @@ class Lanes:
     def count(self, request: ClientRequest) -> int:
         """Count a request's tokens; opening its lane then finds them known."""
         counter = self.counter_of(request.model)
-        shown = (render_message(each, (), counter, escape=False) for each in request.messages)
-        return sum(rendered.tokens for rendered in shown)
+        return sum(original_tokens(message, counter) for message in request.messages)
 
     def uncounted_bytes(self, request: ClientRequest) -> int:
         """Return how much of a request is new at its end: messages whose tokens nobody counted."""

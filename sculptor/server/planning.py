@@ -25,6 +25,7 @@ from sculptor.loop import (
     run_turn,
 )
 from sculptor.loop.turn import Effect
+from sculptor.rendering import original_tokens
 from sculptor.server.auth import Caller
 from sculptor.server.backends import Backend, BoundModel, HttpModel
 from sculptor.server.envelope import ApiError
@@ -99,21 +100,21 @@ class Planner:
         return asked  # type: ignore[return-value]  # narrowed by the test above
 
     def passes_as_it_came(self, exchange: Exchange, live: LiveLane) -> bool:
-        """Whether a request passes as it came, as can be told without counting its tokens.
+        """Whether a request passes as it came, so that its lane needs no context.
 
-        A token has at least a byte, so a body of few bytes cannot reach the threshold; images count
+        A token has at least a byte, so a body of few bytes need not even be counted; images count
         for more than their bytes.
         """
         if exchange.mode != "auto":
             return exchange.mode == "off"
         if live.lane.admitted or live.depth:
             return False
-        request = exchange.request
-        bound = len(request.body) * self._counter_of(request.model).factor
+        request, counter = exchange.request, self._counter_of(exchange.request.model)
         least = min(self._settings.admission_tokens, self._room(request))
-        return bound < least and not any(
-            part.kind == "image" for message in request.messages for part in message.parts
-        )
+        parts = (part.kind for message in request.messages for part in message.parts)
+        if len(request.body) * counter.factor < least and "image" not in parts:
+            return True
+        return sum(original_tokens(message, counter) for message in request.messages) < least
 
     def plan(self, exchange: Exchange, live: LiveLane | None, trouble: str) -> Plan:
         """Decide how a request is answered; ``trouble``: why it has no lane, where it has none."""
