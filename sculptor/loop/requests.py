@@ -17,7 +17,7 @@ from sculptor.loop.pairing import check_shape, pair_up
 from sculptor.messages import Message, parse_message
 from sculptor.spans import Span, elements, members_and_elements, splice, with_member
 
-StandDown = Literal["n", "tool_choice", "tool_name"]
+StandDown = Literal["n", "tools", "tool_choice", "tool_name"]
 """Why our tools cannot be offered in a request."""
 
 
@@ -67,6 +67,8 @@ class ClientRequest:
         """Tell why tools with these names cannot be offered here, or None."""
         if self.asks_several:
             return "n"
+        if not isinstance(self.value.get("tools") or [], list):
+            return "tools"  # the upstream says what is wrong with them
         if any(_tool_name(tool) in names for tool in self.client_tools):
             return "tool_name"
         choice = self.value.get("tool_choice")

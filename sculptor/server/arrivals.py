@@ -43,10 +43,10 @@ def read_arrival(placed: Placed, messages: Sequence[Message], known: Known, now:
     respelled = tuple((position, messages[i].hash) for position, i in changed.items())
     instructions = _instructions(messages)
     again = None
-    if nodes:
+    if nodes and (instructions or respelled):
         index, last = nodes[-1]
         nodes[-1] = (index, replace(last, instructions=instructions, respelled=respelled))
-    elif placed.node is not None:
+    elif not nodes and placed.node is not None:
         again = _added(placed.node, instructions, respelled)
     indexes = (*(i for i, _ in nodes), *(i for i, _ in instructions), *changed.values())
     return Arrival(nodes, again, indexes, height + len(nodes))

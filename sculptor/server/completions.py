@@ -129,6 +129,9 @@ class ChatCompletions:
     ) -> None:
         """Answer; where the upstream finds the view too long, fold it to fit and try again."""
         for attempt in range(_OVERFLOW_TRIES + 1):
+            if live is not None and self._planner.is_too_long(exchange, live):
+                # Cutting megabytes takes seconds, and others go on meanwhile.
+                await asyncio.to_thread(self._planner.fit, live, exchange.request)
             plan = self._planner.plan(exchange, live, trouble)
             try:
                 if plan.several:
@@ -142,7 +145,10 @@ class ChatCompletions:
                 last = attempt == _OVERFLOW_TRIES or exchange.mode == "off"
                 if live is None or last or not is_overflow(error):
                     raise
-                if not self._planner.shorten(live, exchange.request, told_window(error)):
+                window = told_window(error)
+                if not await asyncio.to_thread(
+                    self._planner.shorten, live, exchange.request, window
+                ):
                     raise
 
     # Reading

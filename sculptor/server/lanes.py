@@ -171,7 +171,9 @@ class Lanes:
         brought: Arrival,
         lane: Lane,
     ) -> list[Record]:
-        session = replace(placed.session, used=lane.used)
+        session = placed.session
+        if session.used != lane.used:
+            session = replace(session, used=lane.used)
         tenant = session.tenant
         records: list[Record] = [session]
         records += [

@@ -123,7 +123,6 @@ class Planner:
             return self._plain(exchange, f"bypassed; reason={trouble}")
         if live.made is None:
             return self._plain(exchange, "off" if mode == "off" else "passthrough")
-        self._fit(live, request)
         reason = request.stand_down(self._toolset.names)
         offered = self._is_offered(live, mode)
         if offered and reason is None:
@@ -143,6 +142,16 @@ class Planner:
         if defined and not plan.several:
             return Plan(status=status, turn=pass_through(call, withheld=self._toolset.names))
         return plan
+
+    def is_too_long(self, exchange: Exchange, live: LiveLane | None) -> bool:
+        """Whether a view is longer than the model's window, by our count."""
+        if live is None or live.made is None or exchange.mode == "off":
+            return False
+        return live.made.tokens > self._room(exchange.request)
+
+    def fit(self, live: LiveLane, request: ClientRequest) -> None:
+        """Fold a view to fit the model's window."""
+        fold_to_fit(live.context, self._room(request))
 
     def shorten(self, live: LiveLane, request: ClientRequest, window: int | None) -> bool:
         """Fold a view that the upstream found too long; tell whether it is shorter now.
@@ -200,11 +209,6 @@ class Planner:
             None if view.unchanged else view.messages,
             tools=self._toolset.wire if defined else (),
         )
-
-    def _fit(self, live: LiveLane, request: ClientRequest) -> None:
-        room = self._room(request)
-        if live.context.tokens > room:
-            fold_to_fit(live.context, room)
 
     def _room(self, request: ClientRequest, window: int | None = None) -> int:
         """Return how many tokens a view may have by our count, the answer's share left free."""
