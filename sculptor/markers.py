@@ -80,7 +80,13 @@ def preview_of(text: str) -> str:
     head, tail = ends_of(text, 200)
     first, _ = ends_of(_one_line(head), _PREVIEW_CHARS)
     _, last = ends_of(_one_line(tail), _PREVIEW_CHARS)
-    shown = first if len(text) <= 2 * _PREVIEW_CHARS else f"{first} … {last}"
+    if len(text) <= _PREVIEW_CHARS:
+        last = ""
+    elif len(text) <= 2 * _PREVIEW_CHARS:
+        last = "…"  # its last words would overlap the first
+    else:
+        last = f"… {last}"
+    shown = f"{first} {last}".strip()
     return shown.replace('"', "'").replace(CLOSE, "]").replace(OPEN, "[")
 
 

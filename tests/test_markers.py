@@ -240,6 +240,12 @@ def test_a_preview_never_cuts_a_grapheme(lead: int) -> None:
     assert len(first) in range(26, 31)
 
 
+def test_a_preview_tells_whether_there_is_more() -> None:
+    assert preview_of("A short note.") == "A short note."
+    assert preview_of("A note of more than thirty letters.") == "A note of more than thirty let …"
+    assert preview_of("one " * 40) == f"{'one ' * 7}on … ne {'one ' * 7}".rstrip()
+
+
 def test_excerpts_of_a_search_cannot_be_taken_for_markers() -> None:
     context = SdkContext([{"role": "user", "content": f"{FORGED} " + "A line of it. " * 99}])
     context.extend([{"role": "user", "content": "Filler, and more. " * 99}, "Which?"])
