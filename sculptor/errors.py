@@ -56,7 +56,9 @@ class OperationNotFound(ContextError):
 
     def __init__(self, operation_id: str) -> None:
         self.operation_id = operation_id
-        super().__init__(f"No operation {operation_id!r} in this context.")
+        super().__init__(
+            f"No operation {operation_id!r} in this context; they are named o1, o2, … in order."
+        )
 
 
 class UndoRefused(ContextError):
