@@ -166,18 +166,17 @@ class FreeText:
     """The visible text of a turn, up to its end or its first call."""
 
     offer: Offer | None
-    may_end: bool = True
     scan: int = 0
 
     def step(self, symbol: int, rest: Stack, nodes: Nodes) -> Iterable[Stack]:
         """Read one byte of text, the end of the turn, or the opening of a call."""
         if symbol < PROTOCOL_SYMBOL:
             after = scanned("text", self.scan, symbol)
-            return () if after == REFUSED else ((FreeText(self.offer, self.may_end, after),),)
+            return () if after == REFUSED else ((FreeText(self.offer, after),),)
         if self.scan:
             return ()
         if symbol == END:
-            return ((),) if self.may_end else ()
+            return ((),)
         return () if self.offer is None else Calls(self.offer).step(symbol, rest, nodes)
 
 

@@ -93,7 +93,7 @@ def _first(offer: Offer | None, *, must_call: bool, plain: int | None) -> frozen
     if must_call and offer is not None:
         return frozenset([(Calls(offer),)])
     if plain is None:
-        return frozenset([(FreeText(offer, not must_call),)])
+        return frozenset([(FreeText(offer),)])
     answer: Stack = (Fixed((END,)), Value(plain))
     return frozenset([answer] if offer is None else [answer, (Calls(offer),)])
 
