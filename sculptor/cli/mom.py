@@ -1,6 +1,7 @@
 """`sculptor mom`: look at, time, train and examine the Mixture-of-Memories model."""
 
 import json
+import math
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -90,6 +91,7 @@ def train(
     recipe: RecipeFile,
     out: Annotated[Path, typer.Option(help="Folder of the run; an unfinished one is resumed.")],
     until: Annotated[int, typer.Option(min=0, help="Stop after this step; 0 runs all.")] = 0,
+    seconds: Annotated[float, typer.Option(min=0, help="Stop after this time; 0: never.")] = 0,
     threads: Threads = 0,
     as_json: AsJson = False,
 ) -> None:
@@ -107,7 +109,10 @@ def train(
         trainer = Trainer(load_recipe(recipe), folder=out, place=find_place())
     except ValueError as error:
         _fail(str(error))
-    line = trainer.run(until=until or None)
+    try:
+        line = trainer.run(until=until or None, seconds=seconds or math.inf)
+    except FloatingPointError as error:
+        _fail(str(error))
     told: dict[str, object] = {"folder": str(out), "step": trainer.step}
     _tell(told | (asdict(line) if line else {}), as_json=as_json)
 

@@ -59,8 +59,12 @@ class WindowAttention(nn.Module):
         state: AttentionState,
         max_seqlen: int | None = None,
         fresh: bool = False,
+        carries: bool = True,
     ) -> tuple[Tensor, AttentionState]:
-        """Attend over ``x [N, d]``; ``fresh`` promises that ``state`` is empty and saves work."""
+        """Attend over ``x [N, d]``; ``fresh`` promises that ``state`` is empty and saves work.
+
+        So does ``carries=False``, where nobody goes on from the state; it is returned as it came.
+        """
         at = locate_rows(cu_seqlens, rows=x.shape[0])
         position = state.seen[at.segment] + at.place
         projected = functional.linear(x, self.qkv.to(x.dtype))
@@ -68,7 +72,9 @@ class WindowAttention(nn.Module):
         q, k, v = torch.unflatten(projected, 1, shape).unbind(1)
         if self.rope_base:
             q, k = (turn(item, position=position, base=self.rope_base) for item in (q, k))
-        after = self._next_state(k, v, cu_seqlens=cu_seqlens, state=state)
+        after = state
+        if carries:
+            after = self._next_state(k, v, cu_seqlens=cu_seqlens, state=state)
         window = self.window
         if fresh:
             window = max(1, min(window, max_seqlen or x.shape[0]))

@@ -95,7 +95,13 @@ class MomBlock(nn.Module):
         self.mlp = SwiGlu(config.d_model, width=config.mlp_width)
 
     def forward(
-        self, x: Tensor, *, packed: Packed, state: MixerState | AttentionState, fresh: bool
+        self,
+        x: Tensor,
+        *,
+        packed: Packed,
+        state: MixerState | AttentionState,
+        fresh: bool,
+        carries: bool,
     ) -> tuple[Tensor, MixerState | AttentionState, Route | None]:
         """Return the block's output, its next state and the route if it has a router."""
         normed = self.mixer_norm(x)
@@ -108,7 +114,12 @@ class MomBlock(nn.Module):
         else:
             assert isinstance(state, AttentionState)
             y, after = self.mixer(
-                normed, cu_seqlens=cu, state=state, max_seqlen=longest, fresh=fresh
+                normed,
+                cu_seqlens=cu,
+                state=state,
+                max_seqlen=longest,
+                fresh=fresh,
+                carries=carries,
             )
         x = x + y
         return x + self.mlp(self.mlp_norm(x)), after, chosen
@@ -144,8 +155,13 @@ class MomModel(nn.Module):
         """Return the empty state of ``sequences`` sequences."""
         return MomState(layers=tuple(b.mixer.new_state(sequences) for b in self._blocks()))
 
-    def forward(self, packed: Packed, *, state: MomState | None = None) -> MomOutput:
-        """Run packed tokens from ``state`` (default: empty); the argument stays as it is."""
+    def forward(
+        self, packed: Packed, *, state: MomState | None = None, carries: bool = True
+    ) -> MomOutput:
+        """Run packed tokens from ``state`` (default: empty); the argument stays as it is.
+
+        With ``carries=False`` nobody may go on from the state that is returned; it saves work.
+        """
         real = packed.cu_seqlens.numel() - 1 - int(packed.spare)
         fresh = state is None
         state = self.new_state(real) if state is None else state
@@ -160,7 +176,7 @@ class MomModel(nn.Module):
         x = x if self.compute_dtype is None else x.to(self.compute_dtype)
         after, routes = [], []
         for block, before in zip(self._blocks(), state.layers, strict=True):
-            x, layer, chosen = block(x, packed=packed, state=before, fresh=fresh)
+            x, layer, chosen = block(x, packed=packed, state=before, fresh=fresh, carries=carries)
             after.append(layer)
             routes += [] if chosen is None else [chosen]
         next_state = MomState(layers=tuple(after))
@@ -226,14 +242,24 @@ class MomForCausalLM(nn.Module):
                 weight.data = weight.data.to(dtype)
 
     def loss(
-        self, packed: Packed, *, targets: Tensor, weights: Tensor, balance_weight: float
+        self,
+        packed: Packed,
+        *,
+        targets: Tensor,
+        weights: Tensor,
+        balance_weight: float,
+        asked: Tensor | None = None,
     ) -> LossParts:
         """Return the weighted mean cross-entropy to ``targets [N]``, plus the balance loss.
 
-        Only rows with a weight above zero matter; the caller shifts targets by one.
+        Only rows with a weight above zero matter; the caller shifts targets by one. ``asked [A]``
+        are these rows, where they are known: no others get logits then.
         """
-        logits, output = self(packed)
-        each = functional.cross_entropy(logits, targets, reduction="none")
+        output: MomOutput = self.model(packed, carries=False)
+        hidden = output.hidden
+        if asked is not None:
+            hidden, targets, weights = hidden[asked], targets[asked], weights[asked]
+        each = functional.cross_entropy(self.logits(hidden), targets, reduction="none")
         entropy = (each * weights).sum() / weights.sum().clamp(min=1e-9)
         balance = entropy.new_zeros(())
         if output.routes and self.config.memories:

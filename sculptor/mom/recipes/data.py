@@ -4,8 +4,8 @@ A process of several takes every ``world``-th example of the global batch, so th
 step are the same however many processes share them.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -16,19 +16,67 @@ from torch.utils.data import DataLoader, Dataset
 from sculptor.mom.models.packing import Packed, pack_batch
 from sculptor.mom.recipes.tasks import Batch, Stream, Task, draw
 
+_TOKENS_PER_DOCUMENT, _TOKENS_PER_ASKED = 192, 4
+"""What a levelled batch has room for: documents and rows with weight, by its tokens."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TensorBatch:
     """A batch as tensors: ``tokens [B, T]``, ``targets`` and ``weights [B * T]``.
 
-    Documents come packed, ``tokens [N]`` with ``cu_seqlens``, padding behind them as a last one.
+    ``asked`` are the rows with a weight above zero. Documents come packed, ``tokens [N]`` with
+    ``cu_seqlens``, padding behind them as a last one.
     """
 
     tokens: Tensor
     targets: Tensor
     weights: Tensor
+    asked: Tensor
     cu_seqlens: Tensor | None = None
     max_seqlen: int = 0
+
+    def tensors(self) -> tuple[Tensor, ...]:
+        """Return all tensors in a fixed order."""
+        own = (self.tokens, self.targets, self.weights, self.asked)
+        return own if self.cu_seqlens is None else (*own, self.cu_seqlens)
+
+    def map(self, change: Callable[[Tensor], Tensor]) -> "TensorBatch":
+        """Return the batch with every tensor changed."""
+        tokens, targets, weights, asked, *cu = map(change, self.tensors())
+        return TensorBatch(
+            tokens=tokens,
+            targets=targets,
+            weights=weights,
+            asked=asked,
+            cu_seqlens=cu[0] if cu else None,
+            max_seqlen=self.max_seqlen,
+        )
+
+    def fits(self, other: "TensorBatch") -> bool:
+        """Whether all tensors have the shapes of another's, and no document is longer."""
+        shapes = [[x.shape for x in batch.tensors()] for batch in (self, other)]
+        return shapes[0] == shapes[1] and self.max_seqlen <= other.max_seqlen
+
+    def levelled(self) -> "TensorBatch":
+        """Return packed documents in shapes that follow from the token count, if they fit these.
+
+        Empty documents and rows without weight fill up, so that step after step is alike.
+        """
+        rows = self.tokens.numel()
+        documents, asked = rows // _TOKENS_PER_DOCUMENT, rows // _TOKENS_PER_ASKED
+        if self.cu_seqlens is None or self.asked.numel() > asked:
+            return self
+        missing = documents + 1 - self.cu_seqlens.numel()
+        if missing < 0:
+            return self
+        cu = self.cu_seqlens
+        idle = self.weights.argmin().expand(asked - self.asked.numel())
+        return replace(
+            self,
+            asked=torch.cat([self.asked, idle]),
+            cu_seqlens=torch.cat([cu[:-1], cu[-2].expand(missing), cu[-1:]]),
+            max_seqlen=rows,
+        )
 
     def packed(self) -> Packed:
         """Return the tokens as a model takes them."""
@@ -43,14 +91,7 @@ class TensorBatch:
 
     def to(self, device: torch.device) -> "TensorBatch":
         """Return the batch on ``device``, without waiting for the copy."""
-        cu = self.cu_seqlens
-        return TensorBatch(
-            tokens=self.tokens.to(device, non_blocking=True),
-            targets=self.targets.to(device, non_blocking=True),
-            weights=self.weights.to(device, non_blocking=True),
-            cu_seqlens=None if cu is None else cu.to(device, non_blocking=True),
-            max_seqlen=self.max_seqlen,
-        )
+        return self.map(lambda x: x.to(device, non_blocking=True))
 
 
 class Batches(Dataset[TensorBatch]):
@@ -79,32 +120,34 @@ class Batches(Dataset[TensorBatch]):
             stream=self._stream,
             index=index,
             examples=self._examples,
+            share=self._share,
         )
         if batch.starts is not None and batch.real is not None:
-            return _packed(batch, self._share, starts=batch.starts, real=batch.real)
+            return _packed(batch, starts=batch.starts, real=batch.real)
+        weights = torch.from_numpy(batch.weights).flatten()
         return TensorBatch(
-            tokens=torch.from_numpy(batch.tokens[self._share]),
-            targets=torch.from_numpy(batch.targets[self._share]).flatten(),
-            weights=torch.from_numpy(batch.weights[self._share]).flatten(),
+            tokens=torch.from_numpy(batch.tokens),
+            targets=torch.from_numpy(batch.targets).flatten(),
+            weights=weights,
+            asked=weights.nonzero().flatten(),
         )
 
 
-def _packed(
-    batch: Batch, share: slice, *, starts: NDArray[np.bool_], real: NDArray[np.bool_]
-) -> TensorBatch:
-    """Return the documents of some rows one after the other, the padding of all at the end."""
-    is_real = real[share].ravel()
+def _packed(batch: Batch, *, starts: NDArray[np.bool_], real: NDArray[np.bool_]) -> TensorBatch:
+    """Return the documents of the rows one after the other, the padding of all at the end."""
+    is_real = real.ravel()
     order = np.argsort(~is_real, kind="stable")
     tokens, targets, weights = (
-        torch.from_numpy(rows[share].ravel()[order])
+        torch.from_numpy(rows.ravel()[order])
         for rows in (batch.tokens, batch.targets, batch.weights)
     )
-    begins = np.flatnonzero(starts[share].ravel()[order])
+    begins = np.flatnonzero(starts.ravel()[order])
     cu = np.concatenate([begins, [is_real.sum(), is_real.size]])
     return TensorBatch(
         tokens=tokens,
         targets=targets,
         weights=weights,
+        asked=weights.nonzero().flatten(),
         cu_seqlens=torch.from_numpy(cu),
         max_seqlen=int(np.diff(cu[:-1]).max(initial=1)),
     )

@@ -60,16 +60,24 @@ class Language:
         """How many tokens the task uses."""
         return self.tokenizer.vocab_size
 
-    def make(self, rng: np.random.Generator, *, examples: int, step: int | None = None) -> Batch:
-        """Draw ``examples`` rows of the stage in force at ``step``, the last one for None."""
+    def make(
+        self,
+        rng: np.random.Generator,
+        *,
+        examples: int,
+        step: int | None = None,
+        share: slice = slice(None),
+    ) -> Batch:
+        """Draw those in ``share`` of the rows of the stage in force at ``step``, or of the last."""
         stage = self._stage(step)
-        shape = (examples, self.length)
+        seeds = [int(seed) for seed in rng.integers(2**62, size=examples)][share]
+        shape = (len(seeds), self.length)
         tokens = np.full(shape, int(Protocol.PAD), dtype=np.int64)
         targets, weights = np.zeros(shape, dtype=np.int64), np.zeros(shape, dtype=np.float32)
         starts, real = np.zeros(shape, dtype=np.bool_), np.zeros(shape, dtype=np.bool_)
-        for row in range(examples):
+        for row, seed in enumerate(seeds):
             at = 0
-            for document in self._row(stage.mix, seed=int(rng.integers(2**62))):
+            for document in self._row(stage.mix, seed=seed):
                 size = len(document.tokens)
                 tokens[row, at : at + size] = document.tokens
                 targets[row, at : at + size - 1] = document.tokens[1:]

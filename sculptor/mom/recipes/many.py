@@ -17,13 +17,11 @@ from torch import Tensor, nn
 from sculptor.mom.models.modeling import MomForCausalLM
 from sculptor.mom.models.packing import pack_batch
 from sculptor.mom.ops.routing import count_load
+from sculptor.mom.recipes.captured import CapturedStep
 from sculptor.mom.recipes.data import Batches, TensorBatch, iter_batches
 from sculptor.mom.recipes.optim import make_optimizers, rate_at
 from sculptor.mom.recipes.recipe import Recipe
 from sculptor.mom.recipes.tasks import Task, task_from_dict
-
-WARM_UPS = 3
-"""Steps run before a graph is captured; their effect is taken back."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,9 +50,9 @@ class Lane:
         model = MomForCausalLM(recipe.model, compute_dtype=torch.bfloat16 if bf16 else None)
         self.model = model.to(device=device, dtype=weights)
         self._optimizers = make_optimizers(self.model, recipe.train)
-        self._rate = torch.zeros((), device=device)
-        self._graph: torch.cuda.CUDAGraph | None = None
-        self._held: TensorBatch | None = None
+        self._captured = None
+        if device.type == "cuda":
+            self._captured = CapturedStep(self._work, model=self.model, optimizers=self._optimizers)
 
     @property
     def done(self) -> bool:
@@ -64,11 +62,12 @@ class Lane:
     def advance(self, batch: TensorBatch) -> None:
         """Make one step on ``batch``, which lies on this lane's device."""
         rate = rate_at(self.step, self.recipe.train)
-        if self.device.type == "cuda":
-            self._replay(batch, rate)
+        if self._captured:
+            self._captured(batch, rate=rate)
         else:
-            for group in self._groups():
-                group["lr"] = rate
+            for optimizer in self._optimizers:
+                for group in optimizer.param_groups:
+                    group["lr"] = rate
             self._work(batch)
         self.step += 1
 
@@ -89,65 +88,21 @@ class Lane:
             optimizer.load_state_dict(state)
         self.step = kept["step"]
 
-    def _groups(self) -> Iterator[dict[str, object]]:
-        for optimizer in self._optimizers:
-            yield from optimizer.param_groups
-
-    def _work(self, batch: TensorBatch) -> None:
+    def _work(self, batch: TensorBatch) -> Tensor:
         for optimizer in self._optimizers:
             optimizer.zero_grad()
         parts = self.model.loss(
             pack_batch(batch.tokens),
             targets=batch.targets,
             weights=batch.weights,
+            asked=batch.asked,
             balance_weight=self.recipe.train.balance_weight,
         )
         torch.autograd.backward(parts.total)
         nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.train.clip)
         for optimizer in self._optimizers:
             optimizer.step()
-
-    def _replay(self, batch: TensorBatch, rate: float) -> None:
-        if self._held is None or self._graph is None:
-            self._held = TensorBatch(
-                tokens=batch.tokens.clone(),
-                targets=batch.targets.clone(),
-                weights=batch.weights.clone(),
-            )
-            self._graph = self._capture(self._held)
-        self._held.tokens.copy_(batch.tokens)
-        self._held.targets.copy_(batch.targets)
-        self._held.weights.copy_(batch.weights)
-        self._rate.fill_(rate)
-        self._graph.replay()
-
-    def _capture(self, held: TensorBatch) -> torch.cuda.CUDAGraph:
-        for group in self._groups():
-            group["lr"] = self._rate
-            if "capturable" in group:
-                group["capturable"] = True
-        before = [p.detach().clone() for p in self.model.parameters()]
-        kept = {id(x): x.clone() for x in self._moments()}
-        side = torch.cuda.Stream()
-        side.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(side):
-            for _ in range(WARM_UPS):
-                self._work(held)
-        torch.cuda.current_stream().wait_stream(side)
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
-            self._work(held)
-        with torch.no_grad():
-            for p, old in zip(self.model.parameters(), before, strict=True):
-                p.copy_(old)
-            for x in self._moments():
-                x.copy_(kept[id(x)]) if id(x) in kept else x.zero_()
-        return graph
-
-    def _moments(self) -> Iterator[Tensor]:
-        for optimizer in self._optimizers:
-            for state in optimizer.state.values():
-                yield from (x for x in state.values() if isinstance(x, Tensor))
+        return parts.total.detach()
 
 
 def run_lanes(

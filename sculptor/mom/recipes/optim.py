@@ -29,31 +29,47 @@ class Muon(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
-        """Apply one update to every weight that has a gradient."""
+        """Apply one update to every weight that has a gradient; weights of a shape go together."""
         for group in self.param_groups:
+            by_shape: dict[torch.Size, list[Tensor]] = {}
             for p in group["params"]:
-                if p.grad is None:
-                    continue
-                state = self.state[p]
-                momentum = state.setdefault("momentum", torch.zeros_like(p))
-                momentum.lerp_(p.grad, 1 - MUON_MOMENTUM)
-                update = orthogonalise(p.grad.lerp(momentum, MUON_MOMENTUM))
-                p.mul_(1 - group["lr"] * group["weight_decay"])
+                if p.grad is not None:
+                    by_shape.setdefault(p.shape, []).append(p)
+            for shape, params in by_shape.items():
+                gradients = [p.grad for p in params if p.grad is not None]
+                momenta = [self._momentum(p) for p in params]
+                torch._foreach_lerp_(momenta, gradients, 1 - MUON_MOMENTUM)
+                ahead = torch._foreach_lerp(gradients, momenta, MUON_MOMENTUM)
+                update = orthogonalise(torch.stack(ahead))
                 # 0.2 sqrt(max side) gives the update the root-mean-square of Adam's, so that
                 # one rate serves both (arXiv 2502.16982).
-                p.sub_(update * (0.2 * group["lr"] * math.sqrt(max(p.shape[-2:]))))
+                update *= 0.2 * group["lr"] * math.sqrt(max(shape[-2:]))
+                torch._foreach_mul_(params, 1 - group["lr"] * group["weight_decay"])
+                torch._foreach_sub_(params, list(update.unbind()))
+
+    def _momentum(self, p: Tensor) -> Tensor:
+        state = self.state[p]
+        if "momentum" not in state:
+            state["momentum"] = torch.zeros_like(p)
+        momentum: Tensor = state["momentum"]
+        return momentum
 
 
 def orthogonalise(matrix: Tensor, *, steps: int = 5) -> Tensor:
-    """Return roughly ``U V^T`` of ``matrix [..., m, n] = U S V^T`` by Newton-Schulz iteration."""
+    """Return roughly ``U V^T`` of ``matrix [..., m, n] = U S V^T`` by Newton-Schulz iteration.
+
+    On a GPU the products run in bf16, as its author has them: the result is rough either way.
+    """
     a, b, c = _NEWTON_SCHULZ
     tall = matrix.shape[-2] > matrix.shape[-1]
     x: Tensor = matrix.mT if tall else matrix
     x = x / (x.norm(dim=(-2, -1), keepdim=True) + 1e-7)
+    if x.is_cuda:
+        x = x.bfloat16()
     for _ in range(steps):
         gram = x @ x.mT
         x = a * x + (b * gram + c * gram @ gram) @ x
-    return x.mT if tall else x
+    return (x.mT if tall else x).to(matrix.dtype)
 
 
 def make_optimizers(model: nn.Module, settings: TrainSettings) -> list[torch.optim.Optimizer]:

@@ -14,7 +14,8 @@ class TrainSettings:
     """How to train. ``batch`` counts examples over all processes.
 
     The rate warms up over ``warmup`` steps, then falls along ``schedule`` to ``final_rate`` times
-    ``rate``. ``muon`` applies to matrices inside the blocks, AdamW to the rest.
+    ``rate``. ``muon`` applies to matrices inside the blocks, AdamW to the rest. ``init`` names a
+    folder of exported weights to begin from, with fresh optimisers.
     """
 
     steps: int
@@ -33,6 +34,7 @@ class TrainSettings:
     eval_every: int = 200
     eval_batches: int = 4
     save_every: int = 500
+    init: str = ""
 
     def __post_init__(self) -> None:
         for name in ("steps", "batch", "eval_every", "eval_batches", "save_every"):

@@ -43,8 +43,18 @@ class Task(Protocol):
         """Tokens per example."""
         ...
 
-    def make(self, rng: np.random.Generator, *, examples: int, step: int | None = None) -> Batch:
-        """Draw a batch; ``step`` is that of training, None in evaluation."""
+    def make(
+        self,
+        rng: np.random.Generator,
+        *,
+        examples: int,
+        step: int | None = None,
+        share: slice = slice(None),
+    ) -> Batch:
+        """Draw a batch and return its examples in ``share``.
+
+        ``step`` is that of training, None in evaluation.
+        """
         ...
 
 
@@ -73,8 +83,15 @@ class Mqar:
                 f"give at least {2 * self.pairs + 1}."
             )
 
-    def make(self, rng: np.random.Generator, *, examples: int, step: int | None = None) -> Batch:
-        """Draw ``examples`` sequences, alike at every step."""
+    def make(
+        self,
+        rng: np.random.Generator,
+        *,
+        examples: int,
+        step: int | None = None,
+        share: slice = slice(None),
+    ) -> Batch:
+        """Draw ``examples`` sequences, alike at every step, and return those in ``share``."""
         half = (self.vocab_size - 1) // 2
         keys = 1 + _distinct(rng, examples, choices=half, take=self.pairs)
         values = 1 + half + rng.integers(half, size=(examples, self.pairs))
@@ -83,7 +100,7 @@ class Mqar:
         tokens[:, 1 : 2 * self.pairs : 2] = values
         room = self.length - 2 * self.pairs
         asked = 2 * self.pairs + _distinct(rng, examples, choices=room, take=self.pairs)
-        return _with_answers(tokens, at=asked, ask=keys, answers=values)
+        return _with_answers(tokens[share], at=asked[share], ask=keys[share], answers=values[share])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,8 +131,15 @@ class Overwrite:
         """Tokens per example: two for an assignment, one for a question."""
         return 2 * self.updates + self.keys
 
-    def make(self, rng: np.random.Generator, *, examples: int, step: int | None = None) -> Batch:
-        """Draw ``examples`` sequences, alike at every step."""
+    def make(
+        self,
+        rng: np.random.Generator,
+        *,
+        examples: int,
+        step: int | None = None,
+        share: slice = slice(None),
+    ) -> Batch:
+        """Draw ``examples`` sequences, alike at every step, and return those in ``share``."""
         half = (self.vocab_size - 1) // 2
         names = 1 + _distinct(rng, examples, choices=half, take=self.keys)
         which = rng.integers(self.keys, size=(examples, self.updates))
@@ -131,13 +155,23 @@ class Overwrite:
             last[np.arange(examples), which[:, i]] = values[:, i]
         order = _distinct(rng, examples, choices=self.keys, take=self.keys)
         asked = np.broadcast_to(2 * self.updates + np.arange(self.keys), order.shape)
-        return _with_answers(tokens, at=asked, ask=names[row, order], answers=last[row, order])
+        ask, answers = names[row, order], last[row, order]
+        return _with_answers(tokens[share], at=asked[share], ask=ask[share], answers=answers[share])
 
 
-def draw(task: Task, *, seed: int, stream: Stream, index: int, examples: int) -> Batch:
-    """Return batch ``index`` of a stream: the same everywhere, for ever."""
+def draw(
+    task: Task,
+    *,
+    seed: int,
+    stream: Stream,
+    index: int,
+    examples: int,
+    share: slice = slice(None),
+) -> Batch:
+    """Return what is in ``share`` of batch ``index`` of a stream: the same everywhere, for ever."""
     rng = np.random.default_rng([seed, {"train": 0, "eval": 1}[stream], index])
-    return task.make(rng, examples=examples, step=index if stream == "train" else None)
+    step = index if stream == "train" else None
+    return task.make(rng, examples=examples, step=step, share=share)
 
 
 def task_from_dict(values: Mapping[str, object]) -> Task:

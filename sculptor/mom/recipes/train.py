@@ -6,6 +6,7 @@ on from its last checkpoint as if nothing had happened; lines written after it a
 """
 
 import json
+import math
 import os
 import time
 from dataclasses import asdict, dataclass
@@ -15,13 +16,18 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from sculptor.mom.engine.weights import WeightsError, load_weights
 from sculptor.mom.models.modeling import LossParts, MomForCausalLM
 from sculptor.mom.ops.routing import count_load
+from sculptor.mom.recipes.captured import CapturedStep
 from sculptor.mom.recipes.data import Batches, TensorBatch, iter_batches
 from sculptor.mom.recipes.optim import make_optimizers, rate_at
 from sculptor.mom.recipes.plot import line_plot
 from sculptor.mom.recipes.recipe import Recipe
 from sculptor.mom.recipes.tasks import task_from_dict
+
+_LOOK_EVERY = 20
+"""Steps between two looks at the clock and the loss."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,15 +81,22 @@ class Trainer:
         weights, compute = _dtypes(recipe.train.dtype)
         torch.manual_seed(recipe.train.seed)
         model = MomForCausalLM(recipe.model, compute_dtype=compute)
+        if recipe.train.init:
+            _begin_from(model, Path(recipe.train.init))
         self.model = model.to(device=place.device, dtype=weights)
         self.optimizers = make_optimizers(self.model, recipe.train)
         self.step = 0
+        self._exams: dict[int, TensorBatch] = {}
         self._load()
+        self._captured = None
+        if place.device.type == "cuda" and place.world == 1:
+            self._captured = CapturedStep(self._work, model=self.model, optimizers=self.optimizers)
 
-    def run(self, *, until: int | None = None) -> MetricsLine | None:
+    def run(self, *, until: int | None = None, seconds: float = math.inf) -> MetricsLine | None:
         """Train up to step ``until`` (default: the recipe's end) and return the last evaluation.
 
-        A checkpoint is written every ``save_every`` steps and where the run stops.
+        A checkpoint is written every ``save_every`` steps and where the run stops, which it does
+        early, at a multiple of `_LOOK_EVERY` steps, once ``seconds`` are over.
         """
         settings = self.recipe.train
         end = settings.steps if until is None else min(until, settings.steps)
@@ -107,27 +120,54 @@ class Trainer:
                     score=self.evaluate(),
                 )
                 self._write(last)
-            if self.step % settings.save_every == 0 or self.step == end:
+            over = False
+            if self.step % _LOOK_EVERY == 0:
+                over = self._is_over(began + seconds)
+                self._check(parts.cross_entropy)
+            if self.step % settings.save_every == 0 or self.step == end or over:
                 self._save()
+            if over:
+                break
         return last
 
+    def _check(self, loss: Tensor) -> None:
+        if not math.isfinite(float(loss.detach())):
+            raise FloatingPointError(
+                f"The loss is no number any more at step {self.step}; begin anew at a lower "
+                "train.rate, or go on from the last checkpoint."
+            )
+
+    def _is_over(self, deadline: float) -> bool:
+        """Whether the time is up for any process; all of them hear the same."""
+        over = torch.tensor(float(time.perf_counter() > deadline), device=self.place.device)
+        if self.place.world > 1:
+            dist.all_reduce(over)
+        return bool(over)
+
     def _one_step(self, batch: TensorBatch) -> tuple[LossParts, Tensor]:
+        rate = rate_at(self.step, self.recipe.train)
+        if self._captured:
+            return self._captured(batch.levelled(), rate=rate)
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+        return self._work(batch)
+
+    def _work(self, batch: TensorBatch) -> tuple[LossParts, Tensor]:
         settings = self.recipe.train
         self.model.train()
         parts = self.model.loss(
             batch.packed(),
             targets=batch.targets,
             weights=batch.weights,
+            asked=batch.asked,
             balance_weight=settings.balance_weight,
         )
         torch.autograd.backward(parts.total)
         if self.place.world > 1:
             _average_gradients(self.model, world=self.place.world)
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), settings.clip)
-        rate = rate_at(self.step, settings)
         for optimizer in self.optimizers:
-            for group in optimizer.param_groups:
-                group["lr"] = rate
             optimizer.step()
             optimizer.zero_grad()
         return parts, norm
@@ -138,16 +178,16 @@ class Trainer:
         self.model.eval()
         right, asked, entropy = 0, 0, 0.0
         loads: list[Tensor] = []
-        stream = self._stream("eval", alone=True)
         for i in range(batches or self.recipe.train.eval_batches):
-            batch = stream[i].to(self.place.device)
-            logits, output = self.model(batch.packed())
-            wanted = batch.weights > 0
-            guess = logits[wanted].argmax(-1)
-            target = batch.targets[wanted]
-            right += int((guess == target).sum())
-            asked += int(wanted.sum())
-            entropy += float(nn.functional.cross_entropy(logits[wanted], target, reduction="sum"))
+            batch = self._exam(i)
+            output = self.model.model(batch.packed())
+            logits, target = (
+                self.model.logits(output.hidden[batch.asked]),
+                batch.targets[batch.asked],
+            )
+            right += int((logits.argmax(-1) == target).sum())
+            asked += target.numel()
+            entropy += float(nn.functional.cross_entropy(logits, target, reduction="sum"))
             memories = self.recipe.model.memories
             loads.append(
                 torch.stack([count_load(r.index, memories=memories) for r in output.routes])
@@ -162,6 +202,13 @@ class Trainer:
             entropy=entropy / asked,
             load=[[round(x, 4) for x in layer] for layer in share.tolist()],
         )
+
+    def _exam(self, index: int) -> TensorBatch:
+        """Return a batch of the eval stream, on this device; drawn once."""
+        if index not in self._exams:
+            batch = self._stream("eval", alone=True)[index]
+            self._exams[index] = batch.to(self.place.device)
+        return self._exams[index]
 
     def _stream(self, stream: str, *, alone: bool = False) -> Batches:
         return Batches(
@@ -211,6 +258,9 @@ class Trainer:
         self.model.load_state_dict(kept["model"])
         for optimizer, state in zip(self.optimizers, kept["optimizers"], strict=True):
             optimizer.load_state_dict(state)
+            for group in optimizer.param_groups:
+                if "capturable" in group:
+                    group["capturable"] = False  # a GPU's checkpoint may go on elsewhere
         self.step = kept["step"]
         if self.place.rank == 0:
             _drop_lines_after(self.folder / "metrics.jsonl", step=self.step)
@@ -246,6 +296,16 @@ def find_place() -> Place:
     local = int(os.environ.get("LOCAL_RANK", "0"))
     device = torch.device("cuda", local) if on_gpu else torch.device("cpu")
     return Place(device=device, rank=dist.get_rank(), world=world)
+
+
+def _begin_from(model: MomForCausalLM, folder: Path) -> None:
+    try:
+        weights = load_weights(folder)
+    except WeightsError as error:
+        raise ValueError(f"train.init: {error}") from error
+    if weights.config != model.config:
+        raise ValueError(f"train.init: the weights in {folder} are of another shape of model.")
+    model.load_state_dict({n: torch.from_numpy(weights.tensor(n)) for n in weights.names()})
 
 
 def _dtypes(name: str) -> tuple[torch.dtype, torch.dtype | None]:

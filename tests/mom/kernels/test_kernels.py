@@ -60,6 +60,25 @@ def test_delta_rule(lengths, chunk, key_dim, value_dim, gated) -> None:
     _close(got, want)
 
 
+def test_fast_decay_before_the_end_of_a_part_filled_chunk_gives_numbers() -> None:
+    """Places behind a chunk's last row must not undo its decay: ``exp`` of that is infinite."""
+    lengths = [50, 3]
+    inputs = {
+        "q": torch.randn(53, 1, 16),
+        "k": torch.nn.functional.normalize(torch.randn(53, 1, 16), dim=-1),
+        "v": torch.randn(53, 1, 16),
+        "g": -8 * torch.rand(53, 1),
+        "beta": torch.rand(53, 1),
+        "initial_state": torch.randn(2, 1, 16, 16),
+    }
+    for x in inputs.values():
+        x.requires_grad_(True)
+    how = inputs | {"cu_seqlens": offsets(lengths), "scale": 0.3}
+    want = _gradients(plain_delta.chunk_delta_rule(**how, erase=True), inputs.values())
+    got = _gradients(delta.chunk_delta_rule(**how, chunk=64), inputs.values())
+    _close(got, want, bound=5e-6)
+
+
 def test_delta_rule_in_pieces() -> None:
     lengths = [75, 0, 32, 0]
     inputs = {

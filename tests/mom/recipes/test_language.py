@@ -10,6 +10,8 @@ import torch
 from sculptor.mom.language.protocol import Protocol
 from sculptor.mom.language.template import render_turn
 from sculptor.mom.language.tokenizer import load_tokenizer
+from sculptor.mom.models.config import MomConfig
+from sculptor.mom.models.modeling import MomForCausalLM
 from sculptor.mom.recipes.corpus import Mix, make_sample
 from sculptor.mom.recipes.data import Batches, iter_batches
 from sculptor.mom.recipes.language import Language, Stage, iter_documents, language_from_dict
@@ -135,6 +137,33 @@ def test_training_falls_to_a_small_set(tmp_path: Path) -> None:
     losses = [float(trainer._one_step(batch)[0].cross_entropy.detach()) for _ in range(80)]
     assert losses[0] > 6
     assert losses[-1] < 0.5
+
+
+def test_a_levelled_batch_is_the_same_work_in_a_fixed_shape() -> None:
+    long = {"tools": 0.5, "families": {"updates": 1}, "chars": {900: 1}}
+    task = task_from_dict(TASK | {"length": 2048, "stages": [long]})
+    model = MomForCausalLM(MomConfig(
+        vocab_size=4096, d_model=16, layers=2, mlp_width=16, heads=1, key_dim=16, value_dim=16,
+        memories=2, top_k=1, attention_layers=(1,), attention_heads=1, window=32,
+    ))  # fmt: skip
+    told, shapes = [], []
+    for index in range(2):
+        batch = Batches(task, seed=3, stream="train", examples=2)[index]
+        for form in (batch, batch.levelled()):
+            parts = model.loss(
+                form.packed(),
+                targets=form.targets,
+                weights=form.weights,
+                asked=form.asked,
+                balance_weight=0.1,
+            )
+            gradients = torch.autograd.grad(parts.total, list(model.parameters()))
+            told.append([parts.total.detach(), *gradients])
+        assert not batch.fits(form)
+        shapes.append([x.shape for x in form.tensors()])
+        for one, two in zip(*told[-2:], strict=True):
+            torch.testing.assert_close(one, two)
+    assert shapes[0] == shapes[1]
 
 
 @pytest.mark.parametrize("name", ["language_small", "language_b"])

@@ -82,7 +82,8 @@ def choose_launch(
         key_tile=min(64, key_dim),
         value_tile=min(64, value_dim),
         state_tile=tile,
-        state_warps=8 if key_dim > 128 else 4,
+        # Eight warps over fp32 tiles this narrow read outside their memory (Triton 3.6, sm_90).
+        state_warps=8 if short and key_dim > 128 else 4,
         state_stages=1 if not short else 2 if key_dim > 128 else 3,
         precision=precision if q.is_cuda else "ieee",
         piece=piece,
@@ -159,7 +160,7 @@ class _DeltaRule(torch.autograd.Function):
         both = {"V": value_dim, "BV": launch.value_tile}
         grid = (chunks, heads)
         kernels.chunk_gram_kernel[grid](k, g, beta, start, length, total, gram, **size, **tiles)
-        kernels.invert_blocks_kernel[grid](gram, inverse, length, H=heads, C=chunk)
+        kernels.invert_blocks_kernel[grid](gram, inverse, length, H=heads, C=chunk, num_warps=1)
         kernels.chunk_uw_kernel[grid](
             k, v, beta, total, gram, inverse, u, w, start, length, **size, **tiles, **both
         )

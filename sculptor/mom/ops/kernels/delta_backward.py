@@ -18,6 +18,8 @@ on, so that the heads of many rows can go one after the other through the same m
 import triton
 import triton.language as tl
 
+from sculptor.mom.ops.kernels.delta_forward import chunk_decay
+
 
 @triton.jit
 def chunk_scores(
@@ -55,7 +57,7 @@ def local_gradient_kernel(
     k += lead * K
     do += lead * V
     dy += lead * V
-    run = tl.load(total + lead + at * H, mask=inside, other=0.0)
+    run = chunk_decay(total + lead, rows, H, C)
     scores = chunk_scores(q, k, run, inside, H, K, C, BK, PRECISION)
     for first in range(0, V, BV):
         spot = at[:, None] * (H * V) + first + tl.arange(0, BV)[None, :]
@@ -172,7 +174,7 @@ def value_gradient_kernel(
         slope += tl.sum(back * values, axis=1)
         out = (back * strength[:, None]).to(dv.dtype.element_ty)
         tl.store(dv + spot, out, mask=inside[:, None])
-    run = tl.load(total + lead + at * H, mask=inside, other=0.0)
+    run = chunk_decay(total + lead, rows, H, C)
     gap = tl.where(i >= j, run[:, None] - run[None, :], 0.0)
     tl.store(dscores + place, tl.where(i >= j, scale * scores * tl.exp(gap), 0.0))
     tl.store(dinverse + place, outer)
@@ -280,7 +282,7 @@ def erase_gradient_kernel(
     place = i * C + j
     solved = tl.load(inverse + place)
     strength = tl.load(beta + lead + at * H, mask=inside, other=0.0)
-    run = tl.load(total + lead + at * H, mask=inside, other=0.0)
+    run = chunk_decay(total + lead, rows, H, C)
     into = tl.where(inside, tl.exp(run), 0.0)
     outer = tl.load(dinverse + place)
     for first in range(0, K, BK):

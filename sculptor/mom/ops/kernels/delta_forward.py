@@ -14,6 +14,17 @@ import triton.language as tl
 
 
 @triton.jit
+def chunk_decay(total, rows, H: tl.constexpr, C: tl.constexpr):
+    """Return the running log-decay ``G [C]`` of a chunk of ``rows`` rows.
+
+    Places behind the last row get its value: from any other, ``exp`` of their gap to a row could
+    overflow, and infinity times nothing is no number.
+    """
+    at = tl.arange(0, C)
+    return tl.load(total + tl.minimum(at, rows - 1) * H)
+
+
+@triton.jit
 def chunk_gram_kernel(
     k, g, beta, start, length, total, gram,
     H: tl.constexpr, K: tl.constexpr, C: tl.constexpr, BK: tl.constexpr, PRECISION: tl.constexpr,
@@ -214,7 +225,7 @@ def chunk_output_kernel(
         stored = channel[:, None] * V + value[None, :]
         out += tl.dot(queries, tl.load(states + stored), input_precision=PRECISION)
         scores += tl.dot(queries, tl.trans(keys), input_precision=PRECISION)
-    run = tl.load(total + lead + at * H, mask=inside, other=0.0)
+    run = chunk_decay(total + lead, rows, H, C)
     seen = at[:, None] >= at[None, :]
     gap = tl.where(seen, run[:, None] - run[None, :], 0.0)
     scores = tl.where(seen, scores * tl.exp(gap), 0.0)

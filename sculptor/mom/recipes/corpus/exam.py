@@ -109,6 +109,13 @@ def _told(texts: Sequence[str], message: Mapping[str, Any]) -> str:
     lines = [line for text in texts for line in text.split("\n") if line]
     for call in message.get("tool_calls") or ():
         function = call["function"]
-        arguments = orjson.dumps(orjson.loads(function["arguments"]), option=orjson.OPT_SORT_KEYS)
-        lines.append(f"{function['name']} {arguments.decode()}")
+        lines.append(f"{function['name']} {_sorted(function['arguments'])}")
     return "\n".join(lines)
+
+
+def _sorted(arguments: str) -> str:
+    """Return a call's arguments with their names in order; as they are where they are no JSON."""
+    try:
+        return orjson.dumps(orjson.loads(arguments), option=orjson.OPT_SORT_KEYS).decode()
+    except orjson.JSONDecodeError:
+        return arguments

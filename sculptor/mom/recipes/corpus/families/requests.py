@@ -72,6 +72,8 @@ def _hide_at_once(rng: random.Random, subject: str, fact: str) -> tuple[str, Scr
         arguments = {"num_fragments": 1, "fold_except": list[int]()}
         done = yield Move(calls=(Call(name="fragment_context", arguments=arguments),))
         tokens = done[0]["view_tokens"]
+        if isinstance(tokens, int):
+            yield Move(text=f"All of it is hidden already. The view has {tokens} tokens.")
         yield Move(text=f"Done. The view went from {tokens['before']} to {tokens['after']} tokens.")
 
     return rng.choice(texts), script
