@@ -295,6 +295,8 @@ def find_place() -> Place:
     dist.init_process_group("nccl" if on_gpu else "gloo")
     local = int(os.environ.get("LOCAL_RANK", "0"))
     device = torch.device("cuda", local) if on_gpu else torch.device("cpu")
+    if on_gpu:
+        torch.cuda.set_device(device)  # kernels are launched on the current one
     return Place(device=device, rank=dist.get_rank(), world=world)
 
 

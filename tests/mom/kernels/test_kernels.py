@@ -189,7 +189,9 @@ def test_row_plan(lengths, memories, top_k, shared) -> None:
 
 
 @pytest.mark.parametrize(("inner", "columns"), [(24, 37), (130, 150)])
-def test_grouped_linear(inner: int, columns: int) -> None:
+@pytest.mark.parametrize("least_rows", [4096, 16])
+def test_grouped_linear(inner: int, columns: int, least_rows: int, monkeypatch) -> None:
+    monkeypatch.setattr(grouped, "_LEAST_ROWS", least_rows)  # 16: parts of a group are summed
     index = torch.stack([torch.randperm(4)[:2] for _ in range(33)])
     plan = plan_rows(index, cu_seqlens=offsets([20, 13]), memories=5, shared=True)
     x = torch.randn(33, inner, requires_grad=True)

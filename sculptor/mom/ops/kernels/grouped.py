@@ -11,6 +11,9 @@ from torch.nn import functional
 from sculptor.mom.ops.kernels import grouped_kernels as kernels
 from sculptor.mom.ops.routing import RowPlan
 
+_PROGRAMS, _LEAST_ROWS = 512, 4096
+"""How many programs a gradient of the weights should have, and rows that are worth one more."""
+
 COLUMN_STEP = 16
 """Columns are padded to a multiple of this, so that every row begins on a 16-byte border."""
 
@@ -42,16 +45,18 @@ class _GroupedLinear(torch.autograd.Function):
         dy = gradients[0].contiguous()
         by_row = _apply(dy, weight, source=None, offsets=offsets)
         dx = sum_rows(by_row, row=row)
-        dweight = torch.empty_like(weight)
         groups, inner, columns = weight.shape
         wide = x.element_size() == 2 and columns > 256
         sizes = {"BM": 64, "BN": 256 if wide else 128, "BD": 128 if wide else 64}
-        grid = (-(-inner // sizes["BD"]), -(-columns // sizes["BN"]), groups)
-        kernels.grouped_weight_kernel[grid](
-            x, dy, dweight, token, offsets, D=inner, C=columns, G=groups, **sizes,
+        grid = (-(-inner // sizes["BD"]), -(-columns // sizes["BN"]))
+        parts = _parts(grid[0] * grid[1] * groups, rows=dy.shape[0])
+        single: dict[str, Any] = {"dtype": torch.float32, "device": x.device}
+        dweight = torch.empty(parts, groups, inner, columns, **single)
+        kernels.grouped_weight_kernel[(*grid, groups * parts)](
+            x, dy, dweight, token, offsets, D=inner, C=columns, G=groups, PARTS=parts, **sizes,
             PRECISION=_precision(x), num_warps=8, num_stages=3 if x.element_size() == 2 else 2,
         )  # fmt: skip
-        return dx, dweight, None, None, None
+        return dx, dweight.sum(0).to(weight.dtype), None, None, None
 
 
 def sum_rows(rows: Tensor, *, row: Tensor) -> Tensor:
@@ -82,6 +87,11 @@ def _apply(x: Tensor, weight: Tensor, *, source: Tensor | None, offsets: Tensor)
         num_warps=8, num_stages=3,
     )  # fmt: skip
     return y
+
+
+def _parts(programs: int, *, rows: int) -> int:
+    """Return how many programs share the rows of one tile of a weight: enough to fill a card."""
+    return max(1, min(-(-_PROGRAMS // programs), rows // _LEAST_ROWS))
 
 
 def _precision(x: Tensor) -> str:

@@ -70,17 +70,21 @@ def grouped_linear_kernel(
 @triton.jit
 def grouped_weight_kernel(
     x, dy, dweight, source, offsets,
-    D: tl.constexpr, C: tl.constexpr, G: tl.constexpr,
+    D: tl.constexpr, C: tl.constexpr, G: tl.constexpr, PARTS: tl.constexpr,
     BM: tl.constexpr, BN: tl.constexpr, BD: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
-    """``dweight[g] = sum over rows r of group g of x[source[r]]^T dy[r]``.
+    """``dweight[p, g] = sum over rows r of part p of group g of x[source[r]]^T dy[r]``.
 
     The last group, which may be the shared memory with the most rows, is begun first.
     """
-    group = G - 1 - tl.program_id(2)
+    group = G - 1 - tl.program_id(2) // PARTS
+    part = tl.program_id(2) % PARTS
     inner = tl.program_id(0) * BD + tl.arange(0, BD)
     column = tl.program_id(1) * BN + tl.arange(0, BN)
     low, high = tl.load(offsets + group), tl.load(offsets + group + 1)
+    share = (high - low + PARTS * BM - 1) // (PARTS * BM) * BM
+    low += part * share
+    high = tl.minimum(low + share, high)
     product = tl.zeros([BD, BN], dtype=tl.float32)
     for start in range(low, high, BM):
         row = start + tl.arange(0, BM)
@@ -91,7 +95,7 @@ def grouped_weight_kernel(
         mask = inside[:, None] & (column < C)[None, :]
         right = tl.load(dy + row.to(tl.int64)[:, None] * C + column[None, :], mask=mask, other=0.0)
         product += tl.dot(tl.trans(left), right, input_precision=PRECISION)
-    place = (tl.cast(group, tl.int64) * D + inner[:, None]) * C + column[None, :]
+    place = (tl.cast(part * G + group, tl.int64) * D + inner[:, None]) * C + column[None, :]
     mask = (inner < D)[:, None] & (column < C)[None, :]
     tl.store(dweight + place, product.to(dweight.dtype.element_ty), mask=mask)
 
