@@ -7,6 +7,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from sculptor.mom.recipes.corpus.instructions import notes, roles
 from sculptor.mom.recipes.corpus.prose import sentence
 from sculptor.mom.recipes.corpus.scene import Wire, user
 from sculptor.mom.recipes.corpus.surfaces import Surface, draw_surface, shuffled_updates, stream
@@ -21,6 +22,16 @@ _OPENINGS = (
     "A log of {groups} follows. Later lines overrule earlier ones.",
     "Please go through these {groups}; only what was said last holds.",
     "{groups}, in the order in which they came:",
+    "There are {count} {groups} to watch: {items}.",
+    "The {groups} are called {items}; each is set more than once.",
+    "You get a long row of {groups}. Each is named, then what it was given.",
+    "Here come the {groups} ({items}), again and again, each time with something new.",
+    "Follow {items} through all of this.",
+    "What was given to the {groups}, from the first to the last:",
+    "I read out {groups} and what they hold; it goes back and forth between {count} of them.",
+    "Watch these: {items}.",
+    "The {count} {groups}: {items}",
+    "From here on it is {groups} and nothing else.",
 )
 
 
@@ -90,6 +101,9 @@ def messages_of(
         count=len(drawn.items), groups=drawn.groups, items=listed or ", ".join(drawn.items)
     )
     opening = opening[:1].upper() + opening[1:]
+    opening = " ".join(
+        filter(None, (roles(rng), opening, notes(rng) if rng.random() < 0.3 else ""))
+    )
     gap = rng.choice(("\n\n", "\n", "\n\n"))
     shape = rng.choices(("whole", "before", "pieces", "aside"), (65, 12, 13, 10))[0]
     if shape == "whole":

@@ -1,13 +1,14 @@
 """How an answer is to be worded: forms that a question demands and an answer fills.
 
-A form is a line with a place for the item and one for its value. A question shows the form with
-its places marked in one of many ways; the answer is the form filled, one line an item.
+A form is a line with a place for the item and one for its value, many of them put together at
+random. A question shows the form with its places marked in one of many ways; the answer is the form
+filled, one line an item.
 """
 
 import random
 from dataclasses import dataclass
 
-from sculptor.mom.recipes.corpus.words import pick
+from sculptor.mom.recipes.corpus.words import made_up, pick
 
 _PLACES = (
     ("<item>", "<entry>"),
@@ -21,6 +22,8 @@ _PLACES = (
     ("<A>", "<B>"),
     ("___", "____"),
 )
+_BRACKETS = (("<", ">"), ("[", "]"), ("{", "}"), ("(", ")"), ("<<", ">>"), ("*", "*"), ("__", "__"))
+_ITEM_WORDS = ("item", "name", "label", "what", "which", "subject", "entry", "x", "A", "one", "it")
 _DEMANDS = (
     "Write one line for each, like this: '{}'",
     'Give every one as "{}"',
@@ -30,6 +33,15 @@ _DEMANDS = (
     "I want them put as: '{}'",
     "Reply in the manner of '{}' and add nothing.",
     "Tell me each in the words '{}'",
+    "Close with one line apiece: '{}'",
+    "The reply is to end in lines such as '{}'",
+    "At the end put, for each: {}",
+    "One to a line, please, as in `{}`",
+    "Format: {}",
+    "Form of each line: '{}'",
+    "Say it every time like so: {}",
+    "Stick to '{}' for each of them.",
+    "Each gets a line of its own, written '{}'",
 )
 
 
@@ -47,10 +59,32 @@ class Wording:
 
 def draw_wording(rng: random.Random) -> Wording:
     """Draw a form and the sentence that demands it."""
-    line = _line(rng)
-    places = rng.choice(_PLACES)
+    line = _line(rng) if rng.random() < 0.6 else _free_line(rng)
+    places = rng.choice(_PLACES) if rng.random() < 0.4 else _places(rng)
     shown = line.replace("{0}", places[0]).replace("{1}", places[1])
     return Wording(line=line, demand=rng.choice(_DEMANDS).format(shown))
+
+
+def _places(rng: random.Random) -> tuple[str, str]:
+    opening, closing = rng.choice(_BRACKETS)
+    word = made_up(rng) if rng.random() < 0.15 else rng.choice(_ITEM_WORDS)
+    value = made_up(rng) if rng.random() < 0.15 else pick(rng, "states")
+    if value == word:
+        value = "that"
+    return f"{opening}{word}{closing}", f"{opening}{value}{closing}"
+
+
+def _free_line(rng: random.Random) -> str:
+    """Return a form that no list holds, so that it must be read off the demand."""
+    lead = rng.choice(("", "", "", "- ", "* ", "> ", "About ", "As to ", "So ", "Now "))
+    if rng.random() < 0.15:
+        lead = f"{made_up(rng).capitalize()} "
+    link = rng.choice((": ", " = ", " -> ", " => ", " | ", " is ", " now ", " holds ", " reads "))
+    if rng.random() < 0.3:
+        link = rng.choice((" comes to ", " ends as ", " stays at ", f" {made_up(rng)} ", " has "))
+    if rng.random() < 0.2:
+        return f"{lead}{{1}} {rng.choice(('for', 'goes with', 'belongs to', 'at'))} {{0}}"
+    return f"{lead}{{0}}{link}{{1}}{rng.choice(('', '', '.', ';', '!'))}"
 
 
 def _line(rng: random.Random) -> str:

@@ -5,10 +5,11 @@ which name stands for which. Each link is found by a search for the name reached
 """
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+from sculptor.mom.recipes.corpus.instructions import notes, numbered_examples, roles
 from sculptor.mom.recipes.corpus.moves import Steps, needs_tools, put_away, search
 from sculptor.mom.recipes.corpus.prose import essay
 from sculptor.mom.recipes.corpus.scene import Move, Scene, Script, one_answer, user
@@ -16,6 +17,9 @@ from sculptor.mom.recipes.corpus.words import code, distinct, made_up, name, pla
 
 CONTEXT_CHARS = 80
 MAX_HITS = 6
+
+_QUESTION_CHARS = 1_600
+"""Longer questions, examples and all, would not stay in view whole."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,12 +76,30 @@ _KIN = _Relation(
         "{u}, {r} of {l}, signed for the parcel.",
         "{l} looks up to {u}, the {r}, in all things.",
         "When {l} was ill, {u} came, a good {r} and a better cook; {l} got well.",
+        "{l}, a child of {u}, was born in autumn.",
+        "Of all the children of {u}, {l} was the loudest.",
+        "{u} gave birth to {l} or took {l} in; papers are lost, but {l} is the child.",
+        "There is no doubt that {u} is {r} to {l}.",
+        "{u} and {l} look alike, as {r} and child do.",
+        "The {r} {l} speaks of is {u}.",
+        "{u} stands in for nobody: {l} has {u} as {r}.",
+        "{l} inherits from {u}, the {r}, a boat.",
+        "As a {r}, {u} was strict with {l}.",
+        "{u}: {r} of {l}, owner of two goats.",
     ),
     up=(
         "Going back from {p} through parents and grandparents, who comes first of all?",
         "Who is the earliest forebear of {p} that the text lets one find?",
         "Trace the family of {p} upwards as far as it goes. Whom do you reach?",
         "How far back can one follow {p}'s family, and who stands at the beginning?",
+        "Whom does one reach in going from {p} to ever older kin?",
+        "Of {p}'s forebears, which is the oldest that can be found?",
+        "From {p}, go up one generation after another; who is on top?",
+        "Name the first of the family from which {p} comes.",
+        "Which forebear of {p} lies furthest back?",
+        "{p} has parents, they have parents; who is the last that is named?",
+        "Going by what is told, who began the family of {p}?",
+        "Find the oldest of those from whom {p} descends.",
     ),
     down=("Follow the children and grandchildren of {p} down. Who is the youngest one named?",),
 )
@@ -127,15 +149,21 @@ _OTHERS = (
     ),
 )
 _NAMING = {"name": name, "place": place, "code": code}
-_SHOWN = (
-    ("\\result{{{}}}", "(put the name here)"),
-    ("\\fbox{{{}}}", "(your answer)"),
-    ("[[{}]]", "name"),
-    ("<<{}>>", "who"),
-    ("**{}**", "the name"),
-    ("<end>{}</end>", "your answer"),
-    ("\\ans{{{}}}", "(the name)"),
-    ("{{{}}}", "answer here"),
+_SHAPES = (
+    ("\\result{", "}"),
+    ("\\fbox{", "}"),
+    ("[[", "]]"),
+    ("<<", ">>"),
+    ("**", "**"),
+    ("<end>", "</end>"),
+    ("\\ans{", "}"),
+    ("{", "}"),
+    ("(", ")"),
+    ("==", "=="),
+)
+_GAPS = (
+    *("(put the name here)", "(your answer)", "name", "who", "the name", "your answer"),
+    *("answer here", "...", "(answer)", "whom you found"),
 )
 _LEAD = (
     "The line of {p} ends with",
@@ -143,7 +171,25 @@ _LEAD = (
     "So for {p} it is",
     "What {p} leads to is",
     "In the end, {p} goes back to",
+    "As far as {p} goes, it ends at",
+    "Asked about {p}, I say",
+    "The last one to be reached from {p} is",
+    "Before all others that {p} has here stands",
+    "By all that is written, {p} comes from",
+    "Followed to its end, {p} gives",
+    "Thus the farthest that {p} can be followed is",
+    "Nothing goes further from {p} than",
+    "{p} ends in",
 )
+_DEMANDS = (
+    'Finish your reply like this: "{}"',
+    "Keep to this form: {}",
+    "The last thing you write is '{}'",
+    "Put what you find in such a sentence: '{}'",
+    'Your reply has to close with it. Say: "{}"',
+    "Write it so: {}",
+)
+_QUOTES = ("{}", "{}", "{}", "'{}'", '"{}"', "*{}*")
 
 
 def draw(rng: random.Random, *, chars: int) -> Scene:
@@ -185,27 +231,57 @@ def _question(
     rng: random.Random, relation: _Relation, path: Sequence[str], *, upward: bool
 ) -> tuple[str, str]:
     """Return the question and its answer, in a form that the question shows or in short."""
-    asked = rng.choice(relation.up if upward else relation.down).format(p=path[0])
-    if rng.random() < 0.25:
-        return asked, path[-1]
-    shape, gap = rng.choice(_SHOWN)
-    lead = rng.choice(_LEAD).format(p=path[0])
-    shown = f"{lead} {shape.format(gap)}."
-    rule = rng.choice(
-        (
-            'Finish your reply like this: "{}"',
-            "Keep to this form: {}",
-            "The last thing you write is '{}'",
-        )
+    quote = rng.choice(_QUOTES)
+    asked = rng.choice(relation.up if upward else relation.down).format(p=quote.format(path[0]))
+    if rng.random() < 0.2:
+        return " ".join(filter(None, (asked, notes(rng)))), path[-1]
+    lead, (opening, closing) = _lead(rng), _shape(rng)
+
+    def told(first: str, last: str) -> str:
+        return f"{lead.format(p=quote.format(first))} {opening}{last}{closing}."
+
+    rule = rng.choice(_DEMANDS).format(told(path[0], rng.choice(_GAPS)))
+    while True:
+        examples = [
+            _example(rng, relation, upward, told) for _ in range(rng.choice((0, 0, 1, 2, 3)))
+        ]
+        parts = (asked, numbered_examples(rng, examples), notes(rng, [rule]))
+        text = rng.choice(("\n\n", "\n", " ")).join(filter(None, parts))
+        if len(text) <= _QUESTION_CHARS:
+            return text, told(path[0], path[-1])
+
+
+def _example(
+    rng: random.Random, relation: _Relation, upward: bool, told: Callable[[str, str], str]
+) -> str:
+    """Return a short chain of names that occur nowhere else, worked to its end."""
+    names = distinct(rng, _NAMING[relation.naming], rng.randint(2, 4))
+    links = [_link(rng, relation, *ends).removesuffix(".") for ends in pairwise(names)]
+    given = rng.choice((" and ", ", ", "; ")).join(rng.sample(links, len(links)))
+    before, then = rng.choice(
+        (("Let it say: ", ". Then: "), ("Where ", ", the reply is: "), ("", " => "))
     )
-    hint = rng.choice(("", " Names say nothing about age.", " Go by the text alone."))
-    return f"{asked}{hint} {rule.format(shown)}", f"{lead} {shape.format(path[-1])}."
+    path = names[::-1] if upward else names
+    return f"{before}{given}{then}{told(path[0], path[-1])}"
+
+
+def _lead(rng: random.Random) -> str:
+    lead = rng.choice(_LEAD)
+    return f"{made_up(rng).capitalize()}: {lead}" if rng.random() < 0.2 else lead
+
+
+def _shape(rng: random.Random) -> tuple[str, str]:
+    if rng.random() < 0.5:
+        return rng.choice(_SHAPES)
+    word = made_up(rng)
+    return rng.choice(((f"\\{word}{{", "}"), (f"<{word}>", f"</{word}>"), (f"[{word}: ", "]")))
 
 
 def _frame(rng: random.Random, text: str, question: str) -> str:
     opening = rng.choice(
         ("Some papers I found:", "Read all of this.", f"From the files of {made_up(rng)}:", "Text:")
     )
+    opening = " ".join(filter(None, (roles(rng), opening)))
     ending = rng.choice(("My question: ", "", "Now tell me. ", "With that read: "))
     return f"{opening}\n\n{text}\n\n{ending}{question}"
 

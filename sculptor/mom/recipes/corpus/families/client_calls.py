@@ -13,12 +13,14 @@ from sculptor.mom.recipes.corpus.client_tools import ClientTool, draw_result, dr
 from sculptor.mom.recipes.corpus.scene import Answers, Call, Move, Scene, Script, Turn, say, user
 
 _ASKS = (
-    "Please {what} with {arguments}.",
-    "I need you to {what}: {arguments}.",
-    "{what_cap}, {arguments}, and tell me the {field}.",
-    "Can you {what}? {arguments}. What is the {field}?",
+    ("Please {what} with {arguments}. Which {field} does it give?", "The {field} is {value}."),
+    ("I need you to {what}: {arguments}. Only the {field} matters.", "{field}: {value}"),
+    ("{what_cap}, {arguments}, and tell me the {field}.", "It says {value} for {field}."),
+    ("Can you {what}? {arguments}. What is the {field}?", "The {field} is {value}."),
+    ("{what_cap} ({arguments}); I want the {field} and nothing else.", "{value}"),
+    ("{field} wanted: {what} with {arguments}.", "{field}: {value}"),
 )
-_TELLS = ("The {field} is {value}.", "{field}: {value}", "It says {value} for {field}.")
+"""What is asked, and how it is told: one goes with the other, so that the answer can be known."""
 
 
 def draw(rng: random.Random, *, chars: int) -> Scene:
@@ -38,11 +40,10 @@ def _exchange(rng: random.Random, tools: Sequence[ClientTool]) -> list[Turn]:
     field, value = rng.choice(list(result.items()))
     what = tool.name.replace("_", " ", 1).replace("_", " ")
     named = ", ".join(f"{label} {_said(given)}" for label, given in arguments.items())
-    text = rng.choice(_ASKS).format(
-        what=what, what_cap=what.capitalize(), arguments=named, field=field
-    )
+    asked, told = rng.choice(_ASKS)
+    text = asked.format(what=what, what_cap=what.capitalize(), arguments=named, field=field)
     script = _calling(Call(name=tool.name, arguments=arguments))
-    tell = say(rng.choice(_TELLS).format(field=field, value=value))
+    tell = say(told.format(field=field, value=value))
     return [
         Turn(said=(user(text),), direct=script, tools=script),
         Turn(results=(orjson.dumps(result).decode(),), direct=tell, tools=tell),

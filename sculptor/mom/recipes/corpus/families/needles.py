@@ -8,6 +8,7 @@ import random
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from sculptor.mom.recipes.corpus.instructions import notes, roles
 from sculptor.mom.recipes.corpus.moves import (
     QUESTION_CHARS,
     Ask,
@@ -17,7 +18,15 @@ from sculptor.mom.recipes.corpus.moves import (
 )
 from sculptor.mom.recipes.corpus.prose import essay
 from sculptor.mom.recipes.corpus.scene import Scene, Wire, one_answer, user
-from sculptor.mom.recipes.corpus.words import SAYING, distinct, name, pair_of_words, phrase, place
+from sculptor.mom.recipes.corpus.words import (
+    SAYING,
+    distinct,
+    name,
+    pair_of_words,
+    phrase,
+    pick,
+    place,
+)
 
 CONTEXT_CHARS = 100
 
@@ -35,11 +44,29 @@ _KINDS = (
     ("The recipe of {a} calls for {b} and nothing else.", "What does the recipe of {a} call for?"),
     ("The secret number that goes with {a} is {b}.", "Which secret number goes with {a}?"),
 )  # fmt: skip
+_COMPOSED = (
+    ("The {k} of {a} is {b}.", "What is the {k} of {a}?"),
+    ("The {k} for {a} reads {b}.", "What does the {k} for {a} read?"),
+    ("{a} has {b} for its {k}.", "What has {a} for its {k}?"),
+    ("As {k}, {a} was given {b}.", "What was {a} given as {k}?"),
+    ("{b} is the {k} that belongs to {a}.", "Which {k} belongs to {a}?"),
+    ("Ask for {b} where the {k} of {a} is wanted.", "For what does one ask as the {k} of {a}?"),
+    ("On the {k} of {a} somebody wrote {b}.", "What did somebody write on the {k} of {a}?"),
+    ("Among other things, {a} goes with the {k} {b}.", "With which {k} does {a} go?"),
+    ("Set the {k} of {a} to {b}, the letter says.", "To what is the {k} of {a} to be set?"),
+    ("{a}, {k}: {b}.", "{a}: which {k}?"),
+)
+"""Sentences and questions with a place for what kind of thing ``{k}`` is told."""
+
 _ENDINGS = (
     "Answer in the form '{}'",
     "Please put it as: {}",
     'Fill in: "{}"',
     "Say it in these words: {}",
+    "I want to read: {}",
+    "Reply with '{}' and nothing else.",
+    "Give me this sentence, complete: {}",
+    "Your line: {}",
 )
 _FRAMES = (
     ("Read this first.\n\n", "\n\nNow a question. "),
@@ -47,6 +74,9 @@ _FRAMES = (
     ("Here is a long piece of writing; I want one thing from it.\n---\n", "\n---\n"),
     ("", "\n\n"),
     ("Notes, in no order:\n\n", "\n\nFrom the notes: "),
+    ("[begin]\n", "\n[end]\n"),
+    ("What somebody typed up:\n", "\nWhat I want to know: "),
+    ("Long reading ahead. ", "\n\nQ: "),
 )
 _ABSENT = (
     "The text says nothing about that.",
@@ -134,7 +164,7 @@ def _absent(rng: random.Random, text: str) -> Scene | None:
 
 def _facts(rng: random.Random, count: int) -> list[_Fact]:
     naming = rng.choice((place, name, phrase, pair_of_words))
-    kinds = rng.sample(_KINDS, rng.choice((1, 1, 3)))
+    kinds = _kinds(rng, rng.choice((1, 1, 3)))
     facts = []
     for subject in distinct(rng, naming, count):
         sentence, question = rng.choice(kinds)
@@ -152,6 +182,17 @@ def _facts(rng: random.Random, count: int) -> list[_Fact]:
     return facts
 
 
+def _kinds(rng: random.Random, count: int) -> list[tuple[str, str]]:
+    """Draw sentences with their questions, known ones or such about a kind of thing."""
+    if rng.random() < 0.3:
+        return rng.sample(_KINDS, count)
+    drawn = []
+    for sentence, question in rng.sample(_COMPOSED, count):
+        kind = phrase(rng) if rng.random() < 0.6 else pick(rng, "states")
+        drawn.append((sentence.replace("{k}", kind), question.replace("{k}", kind)))
+    return drawn
+
+
 def _plant(rng: random.Random, paragraphs: list[str], facts: Sequence[str]) -> str:
     """Put each fact at the end of a paragraph of its own choice."""
     for fact in facts:
@@ -164,6 +205,9 @@ def _frame(rng: random.Random, text: str, question: str, *, at_start: bool) -> l
     if at_start:
         return [user(f"{question}\n\nThe text:\n\n{text}")]
     before, after = rng.choice(_FRAMES)
+    before = f"{lead}\n{before}" if (lead := roles(rng)) else before
+    if rng.random() < 0.3:
+        question = f"{question} {notes(rng)}".rstrip()
     if rng.random() < 0.2:
         return [user(f"{before}{text}"), {"role": "assistant", "content": "Read."}, user(question)]
     return [user(f"{before}{text}{after}{question}")]

@@ -41,7 +41,14 @@ _QUESTIONS = (
     "Without looking again: what is the present figure for {items}?",
     "Which values are in force for {items}? Answer from the results.",
     "After all this, tell me the latest of {items}.",
+    "Make no further call. What do these stand at: {items}?",
+    "From what the tools told you: {items}. What holds?",
+    "Which figures are the last ones for these: {items}?",
+    "List how it is with {items}, by the results alone.",
+    "I want to know {items} as they are after the last change.",
+    "Do not read them again. How are {items} set?",
 )
+_SUFFIXES = ("", "", "", "_pct", "_kb", "_s", "_min", "_rate", "_size", "_no")
 
 
 class _Style(NamedTuple):
@@ -75,13 +82,13 @@ def draw_sheets(rng: random.Random, *, chars: int) -> Scene:
 
 
 def _draw(rng: random.Random, style: "_Style", *, family: str, chars: int) -> Scene:
-    units = distinct(rng, rng.choice((made_up, made_up, _tag)), rng.randint(2, 6))
-    fields = [plain(field) for field in distinct(rng, _field, rng.randint(2, 6))]
+    units = distinct(rng, rng.choice((made_up, made_up, _tag, _thing)), rng.randint(2, 6))
+    fields = _fields(rng, rng.randint(2, 6))
     reads, sets = (f"{verb}_{made_up(rng)}" for verb in ("get", "set"))
     log = _draw_log(rng, style, units, fields, names=(reads, sets), chars=chars)
     often = [item for item, times in log.times.items() if times > 1] or list(log.last)
     asked = rng.sample(often, min(len(often), rng.choice((1, 2, 3, 4, 6, 8))))
-    joint = rng.choice((".", "/", " "))
+    joint = rng.choice((".", ".", "/", " ", ":", " -> ", "::", "'s "))
     labels = [f"{unit}{joint}{field}" for unit, field in asked]
     wording = draw_wording(rng)
     question = rng.choice(_QUESTIONS).format(items=", ".join(labels))
@@ -132,9 +139,9 @@ def _draw_log(
 
 def _draw_style(rng: random.Random) -> _Style:
     return _Style(
-        unit=rng.choice(("unit", "of", "name", "source")),
-        values=rng.choice(("values", "figures", "state", "now")),
-        notes=rng.choice(("notes", "remarks", "trail")),
+        unit=rng.choice(("unit", "of", "name", "source", "part", plain(made_up(rng)))),
+        values=rng.choice(("values", "figures", "state", "now", "holds", plain(made_up(rng)))),
+        notes=rng.choice(("notes", "remarks", "trail", "lines", "told")),
         indent=rng.random() < 0.5,
         flat=rng.random() < 0.3,
     )
@@ -183,8 +190,25 @@ def _definition(name: str, parameters: Sequence[str]) -> Wire:
     return {"type": "function", "function": {"name": name, "parameters": schema}}
 
 
+def _fields(rng: random.Random, count: int) -> list[str]:
+    """Draw names of which none holds another, so that a search for one finds it alone."""
+    while True:
+        fields = [plain(field) for field in distinct(rng, _field, count)]
+        if not any(one in two for one in fields for two in fields if one != two):
+            return fields
+
+
 def _field(rng: random.Random) -> str:
-    return rng.choice((pick(rng, "states"), f"{made_up(rng)}_{pick(rng, 'states')}"))
+    kinds = ("states", "things", "adjectives")
+    words = [
+        made_up(rng) if rng.random() < 0.3 else pick(rng, rng.choice(kinds))
+        for _ in range(rng.choice((1, 2, 2, 3)))
+    ]
+    return "_".join(words) + rng.choice(_SUFFIXES)
+
+
+def _thing(rng: random.Random) -> str:
+    return plain(pick(rng, "things"))
 
 
 def _tag(rng: random.Random) -> str:

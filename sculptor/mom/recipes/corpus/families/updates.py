@@ -40,12 +40,27 @@ _QUESTIONS = (
     "Which {state} counts in the end for each of these {groups}: {items}?",
     "Look at the following and tell their {newest} {state}: {items}.",
     "For each of ({items}), what holds after the last change?",
+    "How do all of them stand now ({items})?",
+    "Go through {items} and say what each one has at last.",
+    "I want the {newest} {state} of each: {items}.",
+    "Give me every {state} that holds at the end, for {items}.",
+    "State what became of {items}.",
+    "Tell the last {state} of all these {groups} ({items}) you have followed.",
+    "{items}: what has each of them in the end?",
+    "Which {state} has each one last been given: {items}?",
+    "Say for {items} what stands there after everything.",
+    "These are the {groups} I ask for: {items}. What is the {newest} {state} of each?",
 )
 _ONE = (
     "What does {item} hold at the end?",
     "And {item}, which {state} has it now?",
     "What is the {newest} {state} of {item}?",
     "Tell me the {newest} {state} of {item}.",
+    "What became of {item}?",
+    "Look up {item} and tell its {newest} {state}.",
+    "{item}: which {state} holds?",
+    "I only need {item}. What has it last been given?",
+    "Say what {item} stands at.",
 )
 _COUNTS = (
     "How many times was {item} set?",
