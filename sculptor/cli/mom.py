@@ -113,6 +113,8 @@ def train(
         line = trainer.run(until=until or None, seconds=seconds or math.inf)
     except FloatingPointError as error:
         _fail(str(error))
+    if trainer.place.rank:
+        return
     told: dict[str, object] = {"folder": str(out), "step": trainer.step}
     _tell(told | (asdict(line) if line else {}), as_json=as_json)
 

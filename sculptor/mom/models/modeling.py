@@ -18,6 +18,7 @@ from sculptor.mom.models.config import MomConfig
 from sculptor.mom.models.packing import Packed
 from sculptor.mom.models.state import MomState
 from sculptor.mom.ops.balance import balance_loss
+from sculptor.mom.ops.block import rms_norm, swiglu
 from sculptor.mom.ops.naive import accumulator_dtype
 from sculptor.mom.ops.routing import Route
 
@@ -56,8 +57,8 @@ class SwiGlu(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``x [N, d]`` to ``[N, d]``."""
-        gate, up = functional.linear(x, self.up.to(x.dtype)).chunk(2, dim=-1)
-        return functional.linear(functional.silu(gate) * up, self.down.to(x.dtype))
+        wide = swiglu(functional.linear(x, self.up.to(x.dtype)))
+        return functional.linear(wide, self.down.to(x.dtype))
 
 
 class RmsNorm(nn.Module):
@@ -70,11 +71,7 @@ class RmsNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalise the last axis of ``x`` and keep its dtype."""
-        dtype = accumulator_dtype(x)
-        normed = functional.rms_norm(
-            x.to(dtype), self.weight.shape, self.weight.to(dtype), self.eps
-        )
-        return normed.to(x.dtype)
+        return rms_norm(x, weight=self.weight, eps=self.eps)
 
 
 class MomBlock(nn.Module):

@@ -3,12 +3,13 @@
 import pytest
 import torch
 
+from sculptor.mom.ops import block as plain_block
 from sculptor.mom.ops import chunk as plain_delta
 from sculptor.mom.ops import conv as plain_conv
 from sculptor.mom.ops import grouped as plain_grouped
 from sculptor.mom.ops import mix as plain_mix
 from sculptor.mom.ops.heads import make_heads
-from sculptor.mom.ops.kernels import conv, delta, grouped, heads, mix, routing, step
+from sculptor.mom.ops.kernels import block, conv, delta, grouped, heads, mix, routing, step
 from sculptor.mom.ops.kernels.pieces import piece_rows
 from sculptor.mom.ops.naive import naive_step
 from sculptor.mom.ops.routing import plan_rows
@@ -238,6 +239,17 @@ def test_mix_norm(gate: str) -> None:
     want = plain_mix.gated_norm(mixed, z=z, weight=norm, eps=1e-6, gate=gate)
     got = mix.mix_norm(o, weights=weights, row=plan.row, z=z, norm=norm, eps=1e-6, gate=gate)
     _close(_gradients([got], inputs), _gradients([want], inputs))
+
+
+@pytest.mark.parametrize("width", [20, 48])
+def test_norm_and_gate_of_a_block(width: int) -> None:
+    x, weight, wide = torch.randn(37, width), torch.rand(width), torch.randn(37, 2 * width)
+    inputs = [tensor.requires_grad_(True) for tensor in (x, weight, wide)]
+    results = [
+        _gradients([form.rms_norm(x, weight=weight, eps=1e-6), form.swiglu(wide)], inputs)
+        for form in (block, plain_block)
+    ]
+    _close(*results)
 
 
 def test_decode_step_touches_the_picked_states_only() -> None:
