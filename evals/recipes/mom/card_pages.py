@@ -1,6 +1,6 @@
 """Pages from the figures of a card; nothing is measured here.
 
-``python evals/recipes/mom/card_pages.py evals/reports/mom/card`` reads ``card.jsonl`` of a folder, a
+``python evals/recipes/mom/card_pages.py FOLDER`` reads ``card.jsonl`` of a folder, a
 line a figure, with ``about.json`` (machine, command, what was not run), and writes ``result.json``
 (the lines by part) and ``report.md`` (a table a part).
 """
