@@ -79,10 +79,13 @@ _FRAMES = (
     ("Long reading ahead. ", "\n\nQ: "),
 )
 _ABSENT = (
-    "The text says nothing about that.",
-    "That is not in the text.",
-    "There is nothing about {a} in it.",
+    ("", "{a} is not in the text."),
+    ("", "{a} is not in the text."),
+    (" If that is not told, say so.", "The text says nothing about {a}."),
+    (" Say 'That is not in the text.' if it is not.", "That is not in the text."),
+    (" Or write: nothing about {a}", "nothing about {a}"),
 )
+"""A hint with the question, and what is told where nothing is found; one decides the other."""
 
 
 class _Fact(NamedTuple):
@@ -150,11 +153,13 @@ def _scene(
 
 def _absent(rng: random.Random, text: str) -> Scene | None:
     (fact,) = _facts(rng, 1)
-    said = _frame(rng, text, fact.question, at_start=False)
+    hint, told = rng.choice(_ABSENT)
+    question = fact.question + hint.format(a=fact.subject)
+    said = _frame(rng, text, question, at_start=False)
     if fact.subject in text:
         return None
     chars = len(text)
-    answer = rng.choice(_ABSENT).format(a=fact.subject)
+    answer = told.format(a=fact.subject)
     if not needs_tools(chars):
         return one_answer("absent", said, direct=answer)
     options = {"max_results": 1, "context_size": CONTEXT_CHARS}

@@ -63,16 +63,21 @@ _ONE = (
     "Say what {item} stands at.",
 )
 _COUNTS = (
-    "How many times was {item} set?",
-    "How often does {item} get a {state} above?",
-    "Count the lines that set {item}.",
+    ("How many times was {item} set? Give the number alone.", "{}"),
+    ("How often does {item} get a {state} above?", "{} times."),
+    ("Count the lines that set {item}.", "It was set {} times."),
+    ("Number of times {item} is given a {state}:", "{}"),
 )
 _ABSENT = (
-    "There is no {item} in what you gave me.",
-    "{item} is not in the text.",
-    "The text does not mention {item}.",
-    "I find no {item} above.",
+    ("", "{item} is not in the text."),
+    ("", "{item} is not in the text."),
+    (" If it is not there, say so.", "There is no {item} in what you gave me."),
+    (" It may be missing: then tell me.", "The text does not mention {item}."),
+    (" If you cannot find it, say 'I find no {item} above.'", "I find no {item} above."),
+    (" Should there be none, write: no {item}", "no {item}"),
 )
+"""A hint with the question, and what is told where the item is not there; one decides the other."""
+
 _BULLET = "\n- "
 _SEPARATORS = (", ", "; ", " / ", _BULLET, " + ")
 
@@ -191,13 +196,14 @@ def _finds(texts: Sequence[str], ask: Ask, drawn: Stream, item: str) -> bool:
 def _count(rng: random.Random, drawn: Stream) -> Scene | None:
     item = rng.choice(drawn.items)
     query = drawn.surface.query(item)
-    said = messages_of(rng, drawn, _fill(rng, rng.choice(_COUNTS), drawn.groups, item=item))
+    asked, told = rng.choice(_COUNTS)
+    said = messages_of(rng, drawn, _fill(rng, asked, drawn.groups, item=item))
     texts = [message["content"] for message in said]
     times = sum(name == item for name, _ in drawn.records)
     if sum(text.count(query) for text in texts) != times:
         return None
     chars = sum(map(len, texts))
-    answer = rng.choice(("{}", "{} times.", "It was set {} times.")).format(times)
+    answer = told.format(times)
     if not needs_tools(chars) and times < 6:
         return one_answer("counting", said, direct=answer)
     tools = search_then_say([query], answer, max_results=1, context_size=50)
@@ -207,14 +213,14 @@ def _count(rng: random.Random, drawn: Stream) -> Scene | None:
 def _absent(rng: random.Random, drawn: Stream) -> Scene | None:
     item = made_up(rng)
     question = _fill(rng, rng.choice(_ONE), drawn.groups, item=item)
-    hint = rng.choice(("", " If it is not there, say so.", " It may be missing: then tell me."))
-    said = messages_of(rng, drawn, question + hint)
+    hint, told = rng.choice(_ABSENT)
+    said = messages_of(rng, drawn, question + hint.format(item=item))
     texts = [message["content"] for message in said]
     query = drawn.surface.query(item)
     if any(query in text for text in texts):
         return None
     chars = sum(map(len, texts))
-    answer = rng.choice(_ABSENT).format(item=item)
+    answer = told.format(item=item)
     if not needs_tools(chars):
         return one_answer("absent", said, direct=answer)
     tools = search_then_say([query], answer, **OPTIONS)
