@@ -176,10 +176,13 @@ def _server(base_url: str | None, progress: Progress) -> Iterator[str]:
         yield base_url.rstrip("/").removesuffix("/v1")
         return
     progress("starting a server")
+    from sculptor.cli.options import settings_of
     from sculptor.server.run import serve_in_thread
     from sculptor.server.settings import Settings
 
-    settings = Settings.model_validate({"port": 0, "store": "memory"})
+    own = settings_of()
+    kept = {"mom_weights": own.mom_weights, "mom_device": own.mom_device}
+    settings = Settings.model_validate({"port": 0, "store": "memory", **kept})
     url, stop = serve_in_thread(settings)
     try:
         with _client(url) as client:  # what is loaded at a server's first answer is not timed

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from sculptor.cli.console import CommandError, Group
 from sculptor.cli.demo import PLAIN_WORDS, Arm, Demo, demo, print_demo, run_demo, shorten
+from sculptor.errors import SettingsError
 from sculptor.server.run import serve_in_thread
 from sculptor.server.settings import Settings
 from tests.server.stub_upstream import StubUpstream, say
@@ -51,6 +52,12 @@ def test_both_arms_are_right_and_one_is_short(found: Demo) -> None:
     assert managed.last_tokens < managed.first_tokens / 4
     assert found.view.count(" folded · ") >= 5
     assert found.model == "scripted"
+
+
+def test_the_weights_that_the_settings_name_are_taken(monkeypatch, tmp_path) -> None:
+    monkeypatch.setenv("SCULPTOR_MOM_WEIGHTS", str(tmp_path))
+    with pytest.raises(SettingsError, match="holds no model"):
+        run_demo()
 
 
 def test_what_is_printed_says_what_it_does_not_show(found: Demo) -> None:
