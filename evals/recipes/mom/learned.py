@@ -5,7 +5,7 @@ the other seeds at its best rate. A cut study leaves its lanes in the folder and
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -115,6 +115,33 @@ def stretch(
     figures: Figures, plan: RecallPlan, *, folder: Path, lengths: Sequence[int], examples: int
 ) -> None:
     """Score each arm's trained model at its best rate on longer texts with as many pairs."""
+    _score_elsewhere(
+        figures, plan, folder=folder, part="stretch", examples=examples,
+        change=[(str(length), {"length": length}) for length in lengths],
+    )  # fmt: skip
+
+
+def vary_pairs(
+    figures: Figures, plan: RecallPlan, *, folder: Path, pairs: Sequence[int], examples: int
+) -> None:
+    """Score each arm's trained model on fewer and on more pairs than it was trained with."""
+    least = plan.base.task["length"]
+    assert isinstance(least, int)
+    _score_elsewhere(
+        figures, plan, folder=folder, part="pairs", examples=examples,
+        change=[(f"{n} pairs", {"pairs": n, "length": max(least, 4 * n)}) for n in pairs],
+    )  # fmt: skip
+
+
+def _score_elsewhere(
+    figures: Figures,
+    plan: RecallPlan,
+    *,
+    folder: Path,
+    part: str,
+    examples: int,
+    change: Sequence[tuple[str, Mapping[str, int]]],
+) -> None:
     results = _results(figures, plan)
     for arm in plan.arms:
         if not any(r.arm == arm for r in results):
@@ -125,14 +152,14 @@ def stretch(
         if not isinstance(lane.task, Mqar) or not path.exists():
             continue
         lane.load_state_dict(torch.load(path, map_location=DEVICE, weights_only=True))
-        for length in lengths:
-            item = f"{plan.name} {arm} {length}"
-            if figures.wants("stretch", item):
+        for name, values in change:
+            item = f"{plan.name} {arm} {name}"
+            if figures.wants(part, item):
                 seen = examine(
-                    lane.model, task=replace(lane.task, length=length), seed=plan.seeds[0],
+                    lane.model, task=replace(lane.task, **values), seed=plan.seeds[0],
                     examples=examples, batches=2,
                 )  # fmt: skip
                 figures.add(
-                    "stretch", item, arm=arm, length=length, right=seen.right, asked=seen.asked,
+                    part, item, arm=arm, **values, right=seen.right, asked=seen.asked,
                     accuracy=seen.accuracy, load=seen.load,
                 )  # fmt: skip

@@ -38,10 +38,6 @@ class CapturedStep(Generic[T]):
         self._graph: torch.cuda.CUDAGraph | None = None
         self._held: TensorBatch | None = None
         self._told: T | None = None
-        for group in self._groups():
-            group["lr"] = self._rate
-            if "capturable" in group:
-                group["capturable"] = True
 
     def __call__(self, batch: TensorBatch, *, rate: float) -> T:
         """Make a step at a learning rate."""
@@ -57,6 +53,10 @@ class CapturedStep(Generic[T]):
         return self._told
 
     def _capture(self, held: TensorBatch) -> None:
+        for group in self._groups():
+            group["lr"] = self._rate
+            if "capturable" in group:
+                group["capturable"] = True
         before = [p.detach().clone() for p in self._model.parameters()]
         kept = {id(x): x.clone() for x in self._moments()}
         side = torch.cuda.Stream()

@@ -19,7 +19,7 @@ from sculptor.mom.models.packing import pack_batch
 from sculptor.mom.ops.routing import count_load
 from sculptor.mom.recipes.captured import CapturedStep
 from sculptor.mom.recipes.data import Batches, TensorBatch, iter_batches
-from sculptor.mom.recipes.optim import make_optimizers, rate_at
+from sculptor.mom.recipes.optim import load_states, make_optimizers, rate_at
 from sculptor.mom.recipes.recipe import Recipe
 from sculptor.mom.recipes.tasks import Task, task_from_dict
 
@@ -84,8 +84,7 @@ class Lane:
         assert isinstance(kept["step"], int)
         assert isinstance(kept["optimizers"], list)
         self.model.load_state_dict(kept["model"])  # type: ignore[arg-type]
-        for optimizer, state in zip(self._optimizers, kept["optimizers"], strict=True):
-            optimizer.load_state_dict(state)
+        load_states(self._optimizers, kept["optimizers"])
         self.step = kept["step"]
 
     def _work(self, batch: TensorBatch) -> Tensor:

@@ -5,7 +5,8 @@ decay never touches vectors, convolutions or the router.
 """
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -95,6 +96,17 @@ def make_optimizers(model: nn.Module, settings: TrainSettings) -> list[torch.opt
     if settings.optimizer == "adamw":
         return [adam]
     return [adam, Muon(matrices, lr=settings.rate, weight_decay=settings.weight_decay)]
+
+
+def load_states(
+    optimizers: Sequence[torch.optim.Optimizer], states: Sequence[dict[str, Any]]
+) -> None:
+    """Give optimisers what their ``state_dict`` held; a GPU's may go on elsewhere."""
+    for optimizer, state in zip(optimizers, states, strict=True):
+        optimizer.load_state_dict(state)
+        for group in optimizer.param_groups:
+            if "capturable" in group:
+                group["capturable"] = False
 
 
 def rate_at(step: int, settings: TrainSettings) -> float:

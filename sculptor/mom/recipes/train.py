@@ -21,7 +21,7 @@ from sculptor.mom.models.modeling import LossParts, MomForCausalLM
 from sculptor.mom.ops.routing import count_load
 from sculptor.mom.recipes.captured import CapturedStep
 from sculptor.mom.recipes.data import Batches, TensorBatch, iter_batches
-from sculptor.mom.recipes.optim import make_optimizers, rate_at
+from sculptor.mom.recipes.optim import load_states, make_optimizers, rate_at
 from sculptor.mom.recipes.plot import line_plot
 from sculptor.mom.recipes.recipe import Recipe
 from sculptor.mom.recipes.tasks import task_from_dict
@@ -256,11 +256,7 @@ class Trainer:
             return
         kept = torch.load(path, map_location=self.place.device, weights_only=True)
         self.model.load_state_dict(kept["model"])
-        for optimizer, state in zip(self.optimizers, kept["optimizers"], strict=True):
-            optimizer.load_state_dict(state)
-            for group in optimizer.param_groups:
-                if "capturable" in group:
-                    group["capturable"] = False  # a GPU's checkpoint may go on elsewhere
+        load_states(self.optimizers, kept["optimizers"])
         self.step = kept["step"]
         if self.place.rank == 0:
             _drop_lines_after(self.folder / "metrics.jsonl", step=self.step)
