@@ -82,7 +82,7 @@ def time_layers(figures: Figures, shapes: dict[str, MixerConfig], works: list[Wo
 
 
 def layer_step(mixer: Mixer, work: Work):
-    """Return a forward and backward pass of ``mixer`` over random bf16 rows."""
+    """Return a training step's forward and backward pass of ``mixer`` over random bf16 rows."""
     x = torch.randn(work.tokens, mixer.config.d_model, device=DEVICE).bfloat16()
     x.requires_grad_(True)
     dy = torch.randn_like(x)
@@ -92,7 +92,9 @@ def layer_step(mixer: Mixer, work: Work):
     def step() -> None:
         x.grad = None
         mixer.zero_grad()
-        y, _, _ = mixer(x, cu_seqlens=cu, state=state, max_seqlen=work.length)
+        y, _, _ = mixer(
+            x, cu_seqlens=cu, state=state, max_seqlen=work.length, fresh=True, carries=False
+        )
         y.backward(dy)
 
     return step

@@ -102,11 +102,20 @@ class Mixer(nn.Module):
         return MixerState(memories=memories, tails=tuple(tails))
 
     def forward(
-        self, x: Tensor, *, cu_seqlens: Tensor, state: MixerState, max_seqlen: int | None = None
+        self,
+        x: Tensor,
+        *,
+        cu_seqlens: Tensor,
+        state: MixerState,
+        max_seqlen: int | None = None,
+        fresh: bool = False,
+        carries: bool = True,
     ) -> tuple[Tensor, MixerState, Route]:
         """Mix ``x [N, d]``, the packed tokens of as many sequences as ``state`` holds.
 
-        ``cu_seqlens [S + 1]`` are their offsets; ``max_seqlen`` bounds the longest.
+        ``cu_seqlens [S + 1]`` are their offsets; ``max_seqlen`` bounds the longest. ``fresh``
+        promises that ``state`` is empty and saves work; so does ``carries=False``, where nobody
+        goes on from the state: it is returned as it came.
         """
         c = self.config
         tails: list[Tensor] = []
@@ -117,7 +126,8 @@ class Mixer(nn.Module):
             tails.append(tail)
         chosen = route(x, weight=self.router, top_k=c.top_k)
         plan = self._plan(chosen, cu_seqlens, x)
-        made = self._make_heads(x, plan, tails=() if c.conv == "before" else state.tails)
+        held = () if c.conv == "before" else state.tails
+        made = self._make_heads(x, plan, tails=held, carries=carries)
         tails += [_from_buckets(tail, groups=c.groups) for tail in made.tails]
         beta, gate = torch.split(made.rest[:, : sum(self.sections[2:])], self.sections[2:], dim=1)
         writes = self._writes(chosen, plan)
@@ -128,10 +138,14 @@ class Mixer(nn.Module):
             g=self.log_decay(gate, memory=plan.memory, writes=writes),
             beta=self.write_strength(beta, rows=made.v, writes=writes),
             cu_seqlens=plan.cu_rows,
-            initial_state=_to_buckets(state.memories),
+            state=state.memories,
             max_seqlen=max_seqlen,
+            fresh=fresh,
+            carries=carries,
         )
         y = self._finish(o, weights=self.mix_weights(chosen), plan=plan, x=x)
+        if memories is None:
+            return y, state, chosen
         memories = _from_buckets(memories, groups=c.groups)
         return y, MixerState(memories=memories, tails=tuple(tails)), chosen
 
@@ -219,7 +233,9 @@ class Mixer(nn.Module):
             return conv.short_conv(x, weight=weight, tails=tails, cu_seqlens=cu_seqlens)
         return short_conv(x, weight=weight, tails=tails, cu_seqlens=cu_seqlens)
 
-    def _make_heads(self, x: Tensor, plan: RowPlan, *, tails: Sequence[Tensor]) -> Heads:
+    def _make_heads(
+        self, x: Tensor, plan: RowPlan, *, tails: Sequence[Tensor], carries: bool
+    ) -> Heads:
         """Project the rows and make q, k and v of them; ``tails`` where each memory convolves."""
         c = self.config
         make, rows = self._project(x, plan)
@@ -232,6 +248,7 @@ class Mixer(nn.Module):
             heads=c.heads,
             key_dim=c.key_dim,
             value_dim=c.value_dim,
+            carries=carries,
         )
 
     def _project(self, x: Tensor, plan: RowPlan) -> tuple[Callable[..., Heads], Tensor]:
@@ -253,9 +270,12 @@ class Mixer(nn.Module):
         g: Tensor | None,
         beta: Tensor,
         cu_seqlens: Tensor,
-        initial_state: Tensor,
+        state: Tensor,
         max_seqlen: int | None,
-    ) -> tuple[Tensor, Tensor]:
+        fresh: bool,
+        carries: bool,
+    ) -> tuple[Tensor, Tensor | None]:
+        """Return the rows' outputs and, where it ``carries``, the buckets' states."""
         c = self.config
         scale = c.key_dim**-0.5
         if self.uses_kernels(v) and c.rule.erases:
@@ -270,23 +290,25 @@ class Mixer(nn.Module):
                     g=g,
                     beta=beta,
                     cu_seqlens=cu_seqlens,
-                    initial_state=initial_state,
+                    initial_state=None if fresh else _to_buckets(state),
                     scale=scale,
                     max_seqlen=max_seqlen,
+                    carries=carries,
                 )
-        return chunk_delta_rule(
+        o, after = chunk_delta_rule(
             q=q,
             k=k,
             v=v,
             g=g,
             beta=beta,
             cu_seqlens=cu_seqlens,
-            initial_state=initial_state,
+            initial_state=_to_buckets(state),
             scale=scale,
             erase=c.rule.erases,
             max_seqlen=max_seqlen,
             chunk=c.chunk,
         )
+        return o, after if carries else None
 
     def _finish(self, o: Tensor, *, weights: Tensor, plan: RowPlan, x: Tensor) -> Tensor:
         c = self.config

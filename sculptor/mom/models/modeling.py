@@ -102,22 +102,20 @@ class MomBlock(nn.Module):
     ) -> tuple[Tensor, MixerState | AttentionState, Route | None]:
         """Return the block's output, its next state and the route if it has a router."""
         normed = self.mixer_norm(x)
-        cu, longest = packed.cu_seqlens, packed.max_seqlen
+        how = {
+            "cu_seqlens": packed.cu_seqlens,
+            "max_seqlen": packed.max_seqlen,
+            "fresh": fresh,
+            "carries": carries,
+        }
         after: MixerState | AttentionState
         chosen = None
         if isinstance(self.mixer, Mixer):
             assert isinstance(state, MixerState)
-            y, after, chosen = self.mixer(normed, cu_seqlens=cu, state=state, max_seqlen=longest)
+            y, after, chosen = self.mixer(normed, state=state, **how)
         else:
             assert isinstance(state, AttentionState)
-            y, after = self.mixer(
-                normed,
-                cu_seqlens=cu,
-                state=state,
-                max_seqlen=longest,
-                fresh=fresh,
-                carries=carries,
-            )
+            y, after = self.mixer(normed, state=state, **how)
         x = x + y
         return x + self.mlp(self.mlp_norm(x)), after, chosen
 

@@ -46,10 +46,12 @@ def make_heads(
     heads: int,
     key_dim: int,
     value_dim: int,
+    carries: bool = True,
 ) -> Heads:
     """Make q from ``tokens [N, H * K]``, k and v from the first columns of ``rows [R, C]``.
 
-    ``convs`` and ``tails [G * S, W - 1, channels]`` are those of q, k and v, or none.
+    ``convs`` and ``tails [G * S, W - 1, channels]`` are those of q, k and v, or none. There are
+    new tails only if it ``carries``.
     """
     key_width, value_width = heads * key_dim, heads * value_dim
     left = rows.shape[1] - key_width - value_width
@@ -68,5 +70,5 @@ def make_heads(
         k=k,
         v=torch.unflatten(functional.silu(v), 1, (heads, value_dim)),
         rest=rest,
-        tails=tuple(after),
+        tails=tuple(after) if carries else (),
     )

@@ -1,3 +1,4 @@
+# pyright: reportPrivateImportUsage=false
 """Optimisers and the schedule.
 
 AdamW for everything, or Muon for the matrices inside the blocks and AdamW for the rest. Weight

@@ -115,6 +115,63 @@ def test_heads_that_go_one_after_the_other_give_the_same_bits(monkeypatch) -> No
         assert all(torch.equal(a, b) for a, b in zip(results[0], others, strict=True))
 
 
+@pytest.mark.parametrize("piece", [0, 32])
+def test_an_empty_state_need_not_be_there_and_none_need_be_written(piece: int) -> None:
+    lengths = [40, 0, 70]
+    inputs = {
+        "q": torch.randn(110, 1, 16),
+        "k": torch.nn.functional.normalize(torch.randn(110, 1, 16), dim=-1),
+        "v": torch.randn(110, 1, 16),
+        "g": -torch.rand(110, 1),
+        "beta": torch.rand(110, 1),
+    }
+    for x in inputs.values():
+        x.requires_grad_(True)
+    how = inputs | {"cu_seqlens": offsets(lengths), "scale": 0.3, "chunk": 16, "piece": piece}
+    zero = torch.zeros(3, 1, 16, 16)
+    o, final = delta.chunk_delta_rule(**how, initial_state=zero)
+    want = _gradients([o], inputs.values())
+    again, same = delta.chunk_delta_rule(**how, initial_state=None)
+    assert torch.equal(same, final)
+    o, nothing = delta.chunk_delta_rule(**how, initial_state=None, carries=False)
+    assert nothing is None
+    got = _gradients([o], inputs.values())
+    assert all(torch.equal(a, b) for a, b in zip([again, *got], [o, *want], strict=True))
+
+
+def test_the_state_alone_has_gradients_too() -> None:
+    inputs = [torch.randn(20, 1, 16, requires_grad=True) for _ in range(3)]
+    how = dict(zip("qkv", inputs, strict=True)) | {
+        "g": None, "beta": torch.rand(20, 1), "cu_seqlens": offsets([20]), "scale": 0.3,
+        "initial_state": torch.randn(1, 1, 16, 16, requires_grad=True),
+    }  # fmt: skip
+    wrt = [*inputs[1:], how["initial_state"]]
+    _, want = plain_delta.chunk_delta_rule(**how, erase=True)
+    _, got = delta.chunk_delta_rule(**how)
+    _close(_gradients([got], wrt), _gradients([want], wrt))
+
+
+@pytest.mark.parametrize("key_dim", [16, 64, 128])
+def test_delta_rule_of_bf16_rows(key_dim: int) -> None:
+    """Within the bounds of the specification: bf16 products, sums in fp32."""
+    lengths = [70, 0, 9]
+    inputs = {
+        "q": torch.nn.functional.normalize(torch.randn(79, 1, key_dim), dim=-1).bfloat16(),
+        "k": torch.nn.functional.normalize(torch.randn(79, 1, key_dim), dim=-1).bfloat16(),
+        "v": torch.randn(79, 1, 64).bfloat16(),
+        "g": -torch.rand(79, 1) * 0.2,
+        "beta": torch.rand(79, 1),
+        "initial_state": torch.randn(3, 1, key_dim, 64) * 0.3,
+    }
+    for x in inputs.values():
+        x.requires_grad_(True)
+    exact = {n: x.detach().double().requires_grad_(True) for n, x in inputs.items()}
+    how = {"cu_seqlens": offsets(lengths), "scale": key_dim**-0.5}
+    want = _gradients(plain_delta.chunk_delta_rule(**exact, **how, erase=True), exact.values())
+    got = _gradients(delta.chunk_delta_rule(**inputs, **how), inputs.values())
+    _close(got, want, bound=8e-3)
+
+
 def test_only_a_few_long_segments_are_cut_into_pieces() -> None:
     assert piece_rows(rows=65_536 * 3, longest=65_536, programs=160, chunk=64) == 2048
     assert piece_rows(rows=65_536 * 3, longest=65_536, programs=2560, chunk=64) == 0

@@ -46,3 +46,35 @@ def test_kernels_and_plain_form_agree(config: MixerConfig) -> None:
         assert (one is None) == (two is None)
         if one is not None:
             assert relative(two.detach(), one.detach()) < 2e-5
+
+
+@pytest.mark.parametrize("conv", ["before", "memory"])
+def test_a_pass_that_begins_and_ends_without_a_state_gives_the_same_bits(conv) -> None:
+    torch.set_default_dtype(torch.float32)
+    mixer = Mixer(replace(WIDE, conv=conv, heads=1, memories=2, top_k=1))
+    mixer.backend = "triton"
+    x = torch.randn(9, 20, requires_grad=True)
+    empty = mixer.new_state(3)
+    wrt = [x, *(p for p in mixer.parameters() if p.numel())]
+    results, states = [], []
+    for how in ({}, {"fresh": True, "carries": False}):
+        y, after, _ = mixer(x, cu_seqlens=offsets([7, 0, 2]), state=empty, **how)
+        results.append([y, *torch.autograd.grad(y.square().sum(), wrt)])
+        states.append(after)
+    assert all(torch.equal(a, b) for a, b in zip(*results, strict=True))
+    assert states[1] is empty
+    with torch.no_grad():
+        _, after, _ = mixer(x, cu_seqlens=offsets([7, 0, 2]), state=empty, fresh=True)
+    kept, same = states[0].tensors(), after.tensors()
+    assert all(torch.equal(a, b) for a, b in zip(kept, same, strict=True))
+
+
+def test_without_a_state_none_is_read_and_none_is_written() -> None:
+    """States of what is no number would show in every output and gradient."""
+    torch.set_default_dtype(torch.float32)
+    mixer = Mixer(WIDE)
+    mixer.backend = "triton"
+    state = replace(mixer.new_state(1), memories=torch.full((1, 5, 2, 16, 32), torch.nan))
+    x = torch.randn(9, 20, requires_grad=True)
+    y, _, _ = mixer(x, cu_seqlens=offsets([9]), state=state, fresh=True, carries=False)
+    assert torch.isfinite(torch.autograd.grad(y.sum(), x)[0]).all()

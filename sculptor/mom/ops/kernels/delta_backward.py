@@ -10,9 +10,10 @@ With ``dS'`` the gradient of a chunk's outgoing state::
     dKo = Y dS'^T                           dW = -dY S^T
     dT = dY (beta V)^T + dW (beta e^G K)^T  dL = -tril(T^T dT T^T, -1)
 
-Gradients of the running log-decay ``G`` are gathered per row and summed back to ``g`` at the end.
-What belongs to chunks (``states dstates dscores dinverse``) holds the ``HS`` heads from ``head``
-on, so that the heads of many rows can go one after the other through the same memory.
+Gradients of the running log-decay ``G`` are gathered per row and summed to those of ``g``.
+What chunks meet (``states dstates``) holds the ``HS`` heads from ``head`` on, so that the heads of
+many rows can go one after the other through the same memory. No matrix of a chunk's rows by its
+rows goes from one launch to another: each is made where it is used.
 """
 
 import triton
@@ -70,12 +71,14 @@ def local_gradient_kernel(
 def state_gradient_kernel(
     q, k, w, do, dy, total, dfinal, dstate, dstates, begin, end, first, scale, head,
     H: tl.constexpr, HS: tl.constexpr, K: tl.constexpr, V: tl.constexpr, C: tl.constexpr,
-    BV: tl.constexpr, KIND: tl.constexpr, PRECISION: tl.constexpr,
+    BV: tl.constexpr, KIND: tl.constexpr, EMPTY: tl.constexpr, KEEPS: tl.constexpr,
+    PRECISION: tl.constexpr,
 ):  # fmt: skip
     """Carry the state's gradient back through a piece.
 
-    ``KIND`` is ``pass`` to begin at ``dfinal`` and complete ``dY`` on the way, ``rest`` to begin
-    at nothing, for ``dstate`` alone: a piece turns dS' into ``map^T @ dS' + rest``.
+    ``KIND`` is ``pass`` to complete ``dY`` on the way, ``rest`` for ``dstate`` alone: a piece
+    turns dS' into ``map^T @ dS' + rest``. ``EMPTY`` begins at nothing in place of ``dfinal``, and
+    only ``KEEPS`` writes ``dstate``.
     """
     tile, p = tl.program_id(0), tl.program_id(1).to(tl.int64)
     here = tl.program_id(2)
@@ -98,7 +101,7 @@ def state_gradient_kernel(
     by_key = at[:, None] * (H * K) + key[None, :]
     by_value = at[:, None] * (H * V) + value[None, :]
     now = tl.zeros([K, BV], dtype=tl.float32)
-    if KIND == "pass":
+    if not EMPTY:
         now += tl.load(dfinal + (p * H + h) * K * V + spot)
     for back in range(chunks):
         left = length - (chunks - 1 - back) * C
@@ -128,77 +131,27 @@ def state_gradient_kernel(
         dy -= C * H * V
         total -= C * H
         dstates -= HS * K * V
-    tl.store(dstate + (p * H + h) * K * V + spot, now)
-
-
-@triton.jit
-def value_gradient_kernel(
-    v, beta, do, y, dy, total, inverse, dv, dbeta, dscores, dinverse, start, length, scale, head,
-    H: tl.constexpr, HS: tl.constexpr, V: tl.constexpr, C: tl.constexpr, BV: tl.constexpr,
-    PRECISION: tl.constexpr,
-):  # fmt: skip
-    """Write ``dv``, its part of ``dbeta``, ``dP`` times decay, and the value part of ``dT``."""
-    n, here = tl.program_id(0).to(tl.int64), tl.program_id(1)
-    h = head + here
-    rows = tl.load(length + n).to(tl.int32)
-    if rows == 0:
-        return
-    at = tl.arange(0, C)
-    inside = at < rows
-    lead = tl.load(start + n) * H + h
-    v += lead * V
-    do += lead * V
-    y += lead * V
-    dy += lead * V
-    dv += lead * V
-    inverse += (n * H + h) * C * C
-    dscores += (n * HS + here) * C * C
-    dinverse += (n * HS + here) * C * C
-    i, j = at[:, None], at[None, :]
-    place = i * C + j
-    solved = tl.load(inverse + place).to(v.dtype.element_ty)
-    strength = tl.load(beta + lead + at * H, mask=inside, other=0.0)
-    scores = tl.zeros([C, C], dtype=tl.float32)
-    outer = tl.zeros([C, C], dtype=tl.float32)
-    slope = tl.zeros([C], dtype=tl.float32)
-    for first in range(0, V, BV):
-        spot = at[:, None] * (H * V) + first + tl.arange(0, BV)[None, :]
-        values = tl.load(v + spot, mask=inside[:, None], other=0.0)
-        answer = tl.load(do + spot, mask=inside[:, None], other=0.0)
-        fresh = tl.load(y + spot, mask=inside[:, None], other=0.0)
-        wanted = tl.load(dy + spot, mask=inside[:, None], other=0.0)
-        scores += tl.dot(answer, tl.trans(fresh), input_precision=PRECISION)
-        weighed = (values * strength[:, None]).to(wanted.dtype)
-        outer += tl.dot(wanted, tl.trans(weighed), input_precision=PRECISION)
-        back = tl.dot(tl.trans(solved), wanted, input_precision=PRECISION)
-        slope += tl.sum(back * values, axis=1)
-        out = (back * strength[:, None]).to(dv.dtype.element_ty)
-        tl.store(dv + spot, out, mask=inside[:, None])
-    run = chunk_decay(total + lead, rows, H, C)
-    gap = tl.where(i >= j, run[:, None] - run[None, :], 0.0)
-    tl.store(dscores + place, tl.where(i >= j, scale * scores * tl.exp(gap), 0.0))
-    tl.store(dinverse + place, outer)
-    tl.store(dbeta + lead + at * H, slope, mask=inside)
+    if KEEPS:
+        tl.store(dstate + (p * H + h) * K * V + spot, now)
 
 
 @triton.jit
 def key_gradient_kernel(
-    q, k, do, y, dy, total, states, dstates, dscores, dq, dk, dw, dtotal, dend, start, length,
-    scale, head,
+    q, k, do, y, dy, total, states, dstates, dq, dk, dw, dg, start, length, scale, head,
     H: tl.constexpr, HS: tl.constexpr, K: tl.constexpr, V: tl.constexpr, C: tl.constexpr,
     BK: tl.constexpr, BV: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
     """Write ``dq``, ``dW`` and the read-and-keep part of ``dk`` for a tile of key channels.
 
-    ``dtotal [R, H, K / BK]`` and ``dend [K / BK, n, H]`` get this tile's share of the gradients
-    of ``G`` and of its last value.
+    ``dg [R, H, K / BK]`` gets this tile's share of the gradient of ``g``, which moves ``G`` of its
+    own and all later rows of the chunk. What is kept to the chunk's end is moved by later rows
+    alone, so a row's sum takes ``slope`` from itself on and ``kept`` from before it: gathered as
+    gradients of ``G`` and of its last value the two would cancel.
     """
     n, here, tile = tl.program_id(0).to(tl.int64), tl.program_id(1), tl.program_id(2)
     h = head + here
     rows = tl.load(length + n).to(tl.int32)
-    chunks = tl.num_programs(0)
     if rows == 0:
-        tl.store(dend + (tile * chunks + n) * H + h, 0.0)
         return
     at = tl.arange(0, C)
     inside = at < rows
@@ -213,11 +166,11 @@ def key_gradient_kernel(
     dy += lead * V
     states += (n * HS + here) * K * V
     dstates += (n * HS + here) * K * V
-    dscores += (n * HS + here) * C * C
     channel = tile * BK + tl.arange(0, BK)
     from_read = tl.zeros([C, BK], dtype=tl.float32)
     from_keep = tl.zeros([C, BK], dtype=tl.float32)
     from_erase = tl.zeros([C, BK], dtype=tl.float32)
+    scores = tl.zeros([C, C], dtype=tl.float32)
     touch = tl.zeros([BK], dtype=tl.float32)
     for first in range(0, V, BV):
         value = first + tl.arange(0, BV)
@@ -228,44 +181,46 @@ def key_gradient_kernel(
         stored = channel[:, None] * V + value[None, :]
         state = tl.load(states + stored)
         dstate = tl.load(dstates + stored)
+        scores += tl.dot(answer, tl.trans(fresh), input_precision=PRECISION)
         from_read += tl.dot(answer, tl.trans(state), input_precision=PRECISION)
         from_keep += tl.dot(fresh, tl.trans(dstate), input_precision=PRECISION)
         from_erase += tl.dot(wanted, tl.trans(state), input_precision=PRECISION)
         touch += tl.sum(state.to(tl.float32) * dstate.to(tl.float32), axis=1)
-    run = tl.load(total + lead + at * H, mask=inside, other=0.0)
-    end = tl.load(total + lead + (rows - 1) * H)
     spot = at[:, None] * (H * K) + channel[None, :]
-    queries = tl.load(q + spot, mask=inside[:, None], other=0.0)
-    keys = tl.load(k + spot, mask=inside[:, None], other=0.0)
-    from_read = from_read * (scale * tl.exp(run))[:, None]
-    from_keep = from_keep * tl.where(inside, tl.exp(end - run), 0.0)[:, None]
-    slope = tl.sum(from_read * queries, axis=1)
-    kept = tl.sum(from_keep * keys, axis=1)
-    place = at[:, None] * C + at[None, :]
-    scores = tl.load(dscores + place).to(keys.dtype)
-    query_part = tl.dot(scores, keys, input_precision=PRECISION)
-    key_part = tl.dot(tl.trans(scores), queries, input_precision=PRECISION)
-    slope += tl.sum(query_part * queries, axis=1) - tl.sum(key_part * keys, axis=1) - kept
-    tl.store(dq + spot, (from_read + query_part).to(dq.dtype.element_ty), mask=inside[:, None])
-    tl.store(dk + spot, (from_keep + key_part).to(dk.dtype.element_ty), mask=inside[:, None])
     tl.store(dw + spot, (-from_erase).to(dw.dtype.element_ty), mask=inside[:, None])
-    tl.store(dtotal + (lead + at * H) * tl.num_programs(2) + tile, slope, mask=inside)
-    tl.store(dend + (tile * chunks + n) * H + h, tl.sum(kept) + tl.exp(end) * tl.sum(touch))
+    run = chunk_decay(total + lead, rows, H, C)
+    end = tl.load(total + lead + (rows - 1) * H)
+    seen = at[:, None] >= at[None, :]
+    gap = tl.where(seen, run[:, None] - run[None, :], 0.0)
+    scores = tl.where(seen, scale * scores * tl.exp(gap), 0.0).to(k.dtype.element_ty)
+    keys = tl.load(k + spot, mask=inside[:, None], other=0.0)
+    from_keep = from_keep * tl.where(inside, tl.exp(end - run), 0.0)[:, None]
+    kept = tl.sum(from_keep * keys, axis=1)
+    queries = tl.load(q + spot, mask=inside[:, None], other=0.0)
+    key_part = tl.dot(tl.trans(scores), queries, input_precision=PRECISION)
+    tl.store(dk + spot, (from_keep + key_part).to(dk.dtype.element_ty), mask=inside[:, None])
+    from_read = from_read * (scale * tl.exp(run))[:, None]
+    from_read += tl.dot(scores, keys, input_precision=PRECISION)
+    tl.store(dq + spot, from_read.to(dq.dtype.element_ty), mask=inside[:, None])
+    slope = tl.sum(from_read * queries - key_part * keys, axis=1)
+    later = at[None, :] >= at[:, None]
+    moved = tl.sum(tl.where(later, slope[None, :], kept[None, :]), axis=1)
+    moved += tl.exp(end) * tl.sum(touch)
+    tl.store(dg + (lead + at * H) * tl.num_programs(2) + tile, moved, mask=inside)
 
 
 @triton.jit
 def erase_gradient_kernel(
-    k, beta, total, gram, inverse, dinverse, dw, dk, dbeta, dg, by_tile, dend, start, length,
-    head,
-    H: tl.constexpr, HS: tl.constexpr, K: tl.constexpr, C: tl.constexpr, BK: tl.constexpr,
-    PRECISION: tl.constexpr,
+    k, v, beta, total, inverse, dy, dw, dk, dv, dbeta, dg, by_tile, start, length,
+    H: tl.constexpr, K: tl.constexpr, V: tl.constexpr, C: tl.constexpr, BK: tl.constexpr,
+    BV: tl.constexpr, TILES: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
-    """Add to ``dk`` and ``dbeta`` what comes through U, W and the triangular inverse; write ``dg``.
+    """Write ``dv``, ``dbeta`` and ``dg``; add to ``dk`` what comes through U, W and the inverse.
 
-    ``g`` of a row moves ``G`` of that row and all later ones of the chunk: a sum from behind.
+    The Gram matrix is not read: its sums over rows and columns are those of ``along`` and
+    ``across`` with the keys. ``by_tile`` are the other ``TILES`` shares of ``dg``.
     """
-    n, here = tl.program_id(0).to(tl.int64), tl.program_id(1)
-    h = head + here
+    n, h = tl.program_id(0).to(tl.int64), tl.program_id(1)
     rows = tl.load(length + n).to(tl.int32)
     if rows == 0:
         return
@@ -275,54 +230,57 @@ def erase_gradient_kernel(
     k += lead * K
     dw += lead * K
     dk += lead * K
-    gram += (n * H + h) * C * C
+    v += lead * V
+    dy += lead * V
+    dv += lead * V
     inverse += (n * H + h) * C * C
-    dinverse += (n * HS + here) * C * C
     i, j = at[:, None], at[None, :]
-    place = i * C + j
-    solved = tl.load(inverse + place)
+    solved = tl.load(inverse + i * C + j, mask=(i // 16) >= (j // 16), other=0.0)
+    flipped = tl.trans(solved)
     strength = tl.load(beta + lead + at * H, mask=inside, other=0.0)
     run = chunk_decay(total + lead, rows, H, C)
     into = tl.where(inside, tl.exp(run), 0.0)
-    outer = tl.load(dinverse + place)
+    outer = tl.zeros([C, C], dtype=tl.float32)
+    dstrength = tl.zeros([C], dtype=tl.float32)
+    dslope = tl.zeros([C], dtype=tl.float32)
+    for first in range(0, V, BV):
+        spot = at[:, None] * (H * V) + first + tl.arange(0, BV)[None, :]
+        values = tl.load(v + spot, mask=inside[:, None], other=0.0)
+        wanted = tl.load(dy + spot, mask=inside[:, None], other=0.0)
+        weighed = (values * strength[:, None]).to(wanted.dtype)
+        outer += tl.dot(wanted, tl.trans(weighed), input_precision=PRECISION)
+        back = tl.dot(flipped, wanted, input_precision=PRECISION)
+        dstrength += tl.sum(back * values, axis=1)
+        out = (back * strength[:, None]).to(dv.dtype.element_ty)
+        tl.store(dv + spot, out, mask=inside[:, None])
     for first in range(0, K, BK):
         spot = at[:, None] * (H * K) + first + tl.arange(0, BK)[None, :]
         keys = tl.load(k + spot, mask=inside[:, None], other=0.0)
         erase = tl.load(dw + spot, mask=inside[:, None], other=0.0)
         weighed = (keys * (strength * into)[:, None]).to(erase.dtype)
         outer += tl.dot(erase, tl.trans(weighed), input_precision=PRECISION)
-    flipped = tl.trans(solved)
-    dgram = tl.dot(tl.dot(flipped, outer, input_precision=PRECISION), flipped,
-                   input_precision=PRECISION)  # fmt: skip
-    dgram = tl.where(i > j, -dgram, 0.0)
+    half = tl.dot(flipped, outer.to(flipped.dtype), input_precision=PRECISION)
+    dgram = tl.dot(half.to(flipped.dtype), flipped, input_precision=PRECISION)
     gap = tl.where(i > j, run[:, None] - run[None, :], 0.0)
-    unweighed = dgram * tl.exp(gap)
-    moved = dgram * tl.load(gram + place)
-    dslope = tl.sum(moved, axis=1) - tl.sum(moved, axis=0)
-    product = unweighed * strength[:, None]
-    dstrength = tl.zeros([C], dtype=tl.float32)
+    unweighed = tl.where(i > j, -dgram * tl.exp(gap), 0.0)
+    across_rows = tl.trans(unweighed * strength[:, None]).to(k.dtype.element_ty)
+    unweighed = unweighed.to(k.dtype.element_ty)
     for first in range(0, K, BK):
         spot = at[:, None] * (H * K) + first + tl.arange(0, BK)[None, :]
         keys = tl.load(k + spot, mask=inside[:, None], other=0.0)
         erase = tl.load(dw + spot, mask=inside[:, None], other=0.0)
-        back = tl.dot(flipped.to(erase.dtype), erase, input_precision=PRECISION)
-        along = tl.dot(unweighed.to(keys.dtype), keys, input_precision=PRECISION)
-        across = tl.dot(tl.trans(product).to(keys.dtype), keys, input_precision=PRECISION)
-        weight = tl.sum(back * keys, axis=1) * into
-        dstrength += weight + tl.sum(along * keys, axis=1)
-        dslope += weight * strength
+        back = tl.dot(flipped, erase, input_precision=PRECISION)
+        along = tl.dot(unweighed, keys, input_precision=PRECISION)
+        across = tl.dot(across_rows, keys, input_precision=PRECISION)
+        weight = tl.sum(back * keys, axis=1) * into + tl.sum(along * keys, axis=1)
+        dstrength += weight
+        dslope += weight * strength - tl.sum(across * keys, axis=1)
         out = tl.load(dk + spot, mask=inside[:, None], other=0.0).to(tl.float32)
         out += along * strength[:, None] + across + back * (strength * into)[:, None]
         tl.store(dk + spot, out.to(dk.dtype.element_ty), mask=inside[:, None])
     spot = lead + at * H
-    before = tl.load(dbeta + spot, mask=inside, other=0.0)
-    tl.store(dbeta + spot, before + dstrength, mask=inside)
-    KT: tl.constexpr = K // BK
-    chunks = tl.num_programs(0)
-    end = 0.0
-    for tile in tl.static_range(KT):
-        dslope += tl.load(by_tile + spot * KT + tile, mask=inside, other=0.0)
-        end += tl.load(dend + (tile * chunks + n) * H + h)
-    dslope = tl.where(inside, dslope, 0.0)
-    behind = tl.sum(dslope) - tl.cumsum(dslope) + dslope + end
-    tl.store(dg + spot, behind, mask=inside)
+    tl.store(dbeta + spot, dstrength, mask=inside)
+    moved = tl.sum(tl.where(j >= i, dslope[None, :], 0.0), axis=1)
+    for tile in tl.static_range(TILES):
+        moved += tl.load(by_tile + spot * TILES + tile, mask=inside, other=0.0)
+    tl.store(dg + spot, moved, mask=inside)

@@ -3,8 +3,9 @@
 # pyright: reportArgumentType=false, reportCallIssue=false, reportAttributeAccessIssue=false
 """The gated delta rule by chunks, forward; see `sculptor.mom.ops.chunk` for the equations.
 
-One launch each for all segments: Gram matrices, inverses of their 16x16 diagonal blocks, the
-triangular inverse with U and W, the serial pass over the states, the outputs. Rows are
+One launch each for all segments: Gram matrices, inverses of their 16x16 diagonal blocks in place,
+the triangular inverse with U and W, the serial pass over the states, the outputs. Of a Gram matrix
+and of its inverse only the blocks on and below the diagonal are written and read. Rows are
 ``[R, H, D]``; a chunk's rows are contiguous, so a chunk is its first row and its length. Pointers
 move by 64-bit scalars, tiles are addressed by 32-bit offsets.
 """
@@ -51,12 +52,13 @@ def chunk_gram_kernel(
     later = at[:, None] > at[None, :]
     gap = tl.where(later, run[:, None] - run[None, :], 0.0)
     product = tl.where(later, strength[:, None] * product * tl.exp(gap), 0.0)
-    tl.store(gram + at[:, None] * C + at[None, :], product)
+    kept = (at[:, None] // 16) >= (at[None, :] // 16)
+    tl.store(gram + at[:, None] * C + at[None, :], product, mask=kept)
 
 
 @triton.jit
-def invert_blocks_kernel(gram, inverse, length, H: tl.constexpr, C: tl.constexpr):
-    """Invert ``I + gram`` on its 16x16 diagonal blocks, row by row."""
+def invert_blocks_kernel(gram, length, H: tl.constexpr, C: tl.constexpr):
+    """Put the inverses of ``I + gram``'s 16x16 diagonal blocks in their place, row by row."""
     n, h = tl.program_id(0).to(tl.int64), tl.program_id(1)
     if tl.load(length + n) == 0:
         return
@@ -65,7 +67,6 @@ def invert_blocks_kernel(gram, inverse, length, H: tl.constexpr, C: tl.constexpr
     i = tl.arange(0, 16)[None, :, None]
     j = tl.arange(0, 16)[None, None, :]
     gram += (n * H + h) * C * C
-    inverse += (n * H + h) * C * C
     place = (b * 16 + i) * C + b * 16 + j
     block = tl.load(gram + place)
     solved = tl.where(i == j, 1.0, 0.0) + tl.zeros([NB, 16, 16], dtype=tl.float32)
@@ -73,7 +74,7 @@ def invert_blocks_kernel(gram, inverse, length, H: tl.constexpr, C: tl.constexpr
         line = tl.sum(tl.where(i == r, block, 0.0), axis=1)
         fresh = -tl.sum(line[:, :, None] * solved, axis=1)
         solved += tl.where(i == r, fresh[:, None, :], 0.0)
-    tl.store(inverse + place, solved)
+    tl.store(gram + place, solved)
 
 
 @triton.jit
@@ -102,16 +103,16 @@ def chunk_uw_kernel(
     inverse += (n * H + h) * C * C
     i, j = at[:, None], at[None, :]
     place = i * C + j
-    same = (i // 16) == (j // 16)
-    diagonal = tl.load(inverse + place, mask=same, other=0.0)
-    below = tl.load(gram + place, mask=(i // 16) > (j // 16), other=0.0)
+    kept, same = (i // 16) >= (j // 16), (i // 16) == (j // 16)
+    blocks = tl.load(gram + place, mask=kept, other=0.0)
+    diagonal, below = tl.where(same, blocks, 0.0), tl.where(same, 0.0, blocks)
     eye = tl.where(i == j, 1.0, 0.0)
     step = tl.dot(diagonal, below, input_precision=PRECISION)
     twice = tl.dot(step, step, input_precision=PRECISION)
     solved = tl.dot(eye - step, eye + twice, input_precision=PRECISION)
     solved = tl.dot(solved, diagonal, input_precision=PRECISION)
-    tl.store(inverse + place, solved)
     solved = solved.to(v.dtype.element_ty)
+    tl.store(inverse + place, solved, mask=kept)
     strength = tl.load(beta + lead + at * H, mask=inside, other=0.0)
     into = strength * tl.exp(tl.load(total + lead + at * H, mask=inside, other=0.0))
     for first in range(0, V, BV):
@@ -132,14 +133,16 @@ def chunk_uw_kernel(
 def chunk_states_kernel(
     k, u, w, total, state, final, states, y, begin, end, first, head,
     H: tl.constexpr, HS: tl.constexpr, K: tl.constexpr, V: tl.constexpr, C: tl.constexpr,
-    BV: tl.constexpr, KIND: tl.constexpr, PRECISION: tl.constexpr,
+    BV: tl.constexpr, KIND: tl.constexpr, EMPTY: tl.constexpr, KEEPS: tl.constexpr,
+    PRECISION: tl.constexpr,
 ):  # fmt: skip
     """Carry one piece's state through its chunks, ``BV`` value channels at a time.
 
-    ``KIND`` is ``pass`` to begin at ``state`` and keep what every chunk met; ``again`` to make the
-    same ``states`` from ``y``; ``rest`` to begin at nothing and ``map`` at the identity with
-    nothing written, both for ``final`` alone: a piece turns S into ``map @ S + rest``. ``states
-    [n, HS, K, V]`` hold the ``HS`` heads from ``head`` on.
+    ``KIND`` is ``pass`` to keep what every chunk met; ``again`` to make the same ``states`` from
+    ``y``; ``rest`` and, from the identity with nothing written, ``map`` for ``final`` alone: a
+    piece turns S into ``map @ S + rest``. ``EMPTY`` begins at nothing in place of ``state``, and
+    only ``KEEPS`` writes ``final``. ``states [n, HS, K, V]`` hold the ``HS`` heads from ``head``
+    on.
     """
     tile, p = tl.program_id(0), tl.program_id(1).to(tl.int64)
     here = tl.program_id(2)
@@ -159,7 +162,7 @@ def chunk_states_kernel(
     by_key = at[:, None] * (H * K) + key[None, :]
     by_value = at[:, None] * (H * V) + value[None, :]
     now = tl.zeros([K, BV], dtype=tl.float32)
-    if KIND == "pass" or KIND == "again":
+    if not EMPTY:
         now += tl.load(state + (p * H + h) * K * V + spot)
     if KIND == "map":
         now += tl.where(key[:, None] == value[None, :], 1.0, 0.0)
@@ -190,7 +193,7 @@ def chunk_states_kernel(
         y += C * H * V
         total += C * H
         states += HS * K * V
-    if KIND != "again":
+    if KEEPS:
         tl.store(final + (p * H + h) * K * V + spot, now)
 
 

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from sculptor.mom.ops.kernels import grouped_kernels as kernels
+from sculptor.mom.ops.kernels.launches import Case, launch, setting
 from sculptor.mom.ops.routing import RowPlan
 
 _PROGRAMS, _LEAST_ROWS = 512, 4096
@@ -46,26 +47,34 @@ class _GroupedLinear(torch.autograd.Function):
         by_row = _apply(dy, weight, source=None, offsets=offsets)
         dx = sum_rows(by_row, row=row)
         groups, inner, columns = weight.shape
-        wide = x.element_size() == 2 and columns > 256
-        sizes = {"BM": 64, "BN": 256 if wide else 128, "BD": 128 if wide else 64}
-        grid = (-(-inner // sizes["BD"]), -(-columns // sizes["BN"]))
-        parts = _parts(grid[0] * grid[1] * groups, rows=dy.shape[0])
-        single: dict[str, Any] = {"dtype": torch.float32, "device": x.device}
-        dweight = torch.empty(parts, groups, inner, columns, **single)
-        kernels.grouped_weight_kernel[(*grid, groups * parts)](
-            x, dy, dweight, token, offsets, D=inner, C=columns, G=groups, PARTS=parts, **sizes,
-            PRECISION=_precision(x), num_warps=8, num_stages=3 if x.element_size() == 2 else 2,
+        case = Case(inner, columns, x.element_size() == 2)
+        tiles = setting("grouped_weight_kernel", case).tiles
+        programs = -(-inner // tiles["BD"]) * -(-columns // tiles["BN"]) * groups
+        parts = _parts(programs, rows=dy.shape[0])
+
+        def grid(chosen: dict[str, Any]) -> tuple[int, int, int]:
+            return -(-inner // chosen["BD"]), -(-columns // chosen["BN"]), groups * parts
+
+        dweight = torch.empty(parts, *weight.shape, dtype=torch.float32, device=x.device)
+        launch(
+            kernels.grouped_weight_kernel, grid, x, dy, dweight, token, offsets, D=inner,
+            C=columns, G=groups, PARTS=parts, PRECISION=_precision(x), case=case,
         )  # fmt: skip
         return dx, dweight.sum(0).to(weight.dtype), None, None, None
 
 
 def sum_rows(rows: Tensor, *, row: Tensor) -> Tensor:
     """Return ``[N, C]``: the sum of each token's rows of ``rows [R, C]``; ``row [N, slots]``."""
-    tokens, inner = row.shape[0], rows.shape[1]
+    (tokens, slots), inner = row.shape, rows.shape[1]
     out = torch.empty(tokens, inner, dtype=rows.dtype, device=rows.device)
-    kernels.sum_rows_kernel[(-(-tokens // 8), -(-inner // 256))](
-        rows, row, out, tokens, D=inner, SLOTS=row.shape[1], BT=8, BD=256
-    )
+
+    def grid(chosen: dict[str, Any]) -> tuple[int, int]:
+        return -(-tokens // chosen["BT"]), -(-inner // chosen["BD"])
+
+    launch(
+        kernels.sum_rows_kernel, grid, rows, row, out, tokens, D=inner, SLOTS=slots,
+        case=Case(inner, slots, rows.element_size() == 2),
+    )  # fmt: skip
     return out
 
 
@@ -77,14 +86,14 @@ def _apply(x: Tensor, weight: Tensor, *, source: Tensor | None, offsets: Tensor)
     if not gathers:
         inner, columns = columns, inner
     y = torch.empty(rows, columns, dtype=x.dtype, device=x.device)
-    short = x.element_size() == 2
-    wide = 256 if short and columns > 256 else 128
-    tiles = -(-rows // 128) + groups
-    kernels.grouped_linear_kernel[(-(-columns // wide), tiles)](
-        x, weight, y, x if source is None else source, offsets,
-        D=inner, C=columns, G=groups, GATHERS=gathers, TRANSPOSED=not gathers,
-        BM=128, BN=wide, BD=64 if short else 32, PRECISION=_precision(x),
-        num_warps=8, num_stages=3,
+
+    def grid(chosen: dict[str, Any]) -> tuple[int, int]:
+        return -(-columns // chosen["BN"]), -(-rows // chosen["BM"]) + groups
+
+    launch(
+        kernels.grouped_linear_kernel, grid, x, weight, y, x if source is None else source,
+        offsets, D=inner, C=columns, G=groups, GATHERS=gathers, TRANSPOSED=not gathers,
+        PRECISION=_precision(x), case=Case(inner, columns, x.element_size() == 2),
     )  # fmt: skip
     return y
 

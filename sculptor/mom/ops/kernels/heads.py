@@ -16,11 +16,9 @@ from torch import Tensor
 from sculptor.mom.ops.heads import L2_EPS, Heads
 from sculptor.mom.ops.kernels import heads_kernels as kernels
 from sculptor.mom.ops.kernels.conv import next_tails, tail_gradient
+from sculptor.mom.ops.kernels.launches import Case, launch, setting
 from sculptor.mom.ops.routing import RowPlan
 from sculptor.mom.ops.segments import last_rows, locate_rows
-
-ROW_TILES = 8
-"""Tiles of rows per program of the backward pass, which shares one sum for the taps."""
 
 
 def make_heads(
@@ -33,6 +31,7 @@ def make_heads(
     heads: int,
     key_dim: int,
     value_dim: int,
+    carries: bool = True,
 ) -> Heads:
     """Return what `sculptor.mom.ops.heads.make_heads` returns, q and k in the dtype of ``rows``."""
     tokens, rows = tokens.contiguous(), rows.contiguous()
@@ -45,7 +44,7 @@ def make_heads(
         (heads, key_dim, value_dim), *weights, *olds,
     )  # fmt: skip
     after: list[Tensor] = []
-    if convs:
+    if convs and carries:
         cut = rows[:, : widths[0]], rows[:, widths[0] : sum(widths)]
         after.append(_gathered_tails(tokens, plan, olds[0]))
         after += [
@@ -73,6 +72,16 @@ class _Part:
     tails: Tensor | None
     dim: int
     unit: bool
+
+    @property
+    def width(self) -> int:
+        """How many rows the convolution sees, 1 for none."""
+        return 1 if self.weight is None else self.weight.shape[1]
+
+    @property
+    def case(self) -> Case:
+        """What launch settings are chosen for."""
+        return Case(self.dim, self.width, self.x.element_size() == 2)
 
 
 class _Heads(torch.autograd.Function):
@@ -150,10 +159,9 @@ def _parts(
 
 def _forward(part: _Part, segment: Tensor, place: Tensor, *, heads: int) -> Tensor:
     y = torch.empty(place.numel(), heads, part.dim, dtype=part.x.dtype, device=part.x.device)
-    tile = max(1, 2048 // part.dim)
-    kernels.heads_kernel[(-(-place.numel() // tile), heads)](
-        *_history(part, segment, place), y, part.x.stride(0), place.numel(),
-        BT=tile, **_constants(part, heads),
+    launch(
+        kernels.heads_kernel, _by_rows(place.numel(), heads), *_history(part, segment, place), y,
+        part.x.stride(0), place.numel(), **_constants(part, heads), case=part.case,
     )  # fmt: skip
     return y
 
@@ -163,23 +171,26 @@ def _backward(
 ) -> tuple[Tensor, Tensor | None]:
     """Write ``dx``; return the gradients of the convolution's output and of its weight."""
     rows, heads, dim = dy.shape
-    width = 1 if part.weight is None else part.weight.shape[1]
+    width, case = part.width, part.case
     plain = width == 1 and row is None
     dout = dx if plain else torch.empty(rows, heads * dim, dtype=dy.dtype, device=dy.device)
-    tile = max(1, 2048 // dim)
-    programs = -(-rows // (tile * ROW_TILES))
+    tiles = setting("heads_gradient_kernel", case).tiles
+    # A program shares one sum for the taps over its tiles of rows.
+    programs = -(-rows // (tiles["BT"] * tiles["TILES"]))
     dweight = dout.new_empty(programs, heads * dim, width, dtype=torch.float32)
-    kernels.heads_gradient_kernel[(programs, heads)](
-        *_history(part, segment, place), dy, dout, dweight, part.x.stride(0), dout.stride(0), rows,
-        BT=tile, TILES=ROW_TILES, W2=1 << (width - 1).bit_length(), **_constants(part, heads),
+    launch(
+        kernels.heads_gradient_kernel, (programs, heads), *_history(part, segment, place), dy,
+        dout, dweight, part.x.stride(0), dout.stride(0), rows, W2=1 << (width - 1).bit_length(),
+        **_constants(part, heads), case=case,
     )  # fmt: skip
     if not plain:
         items, slots = dx.shape[0], 0 if row is None else row.shape[1]
         unused = dout
-        kernels.heads_return_kernel[(-(-items // tile), heads)](
-            dout, unused if part.weight is None else part.weight, place,
-            unused if row is None else row, dx, dout.stride(0), dx.stride(0), items, rows,
-            H=heads, D=dim, W=width, BT=tile, SLOTS=slots,
+        launch(
+            kernels.heads_return_kernel, _by_rows(items, heads), dout,
+            unused if part.weight is None else part.weight, place, unused if row is None else row,
+            dx, dout.stride(0), dx.stride(0), items, rows, H=heads, D=dim, W=width, SLOTS=slots,
+            case=case,
         )  # fmt: skip
     return dout, None if part.weight is None else dweight.sum(0)
 
@@ -198,8 +209,12 @@ def _history(part: _Part, segment: Tensor, place: Tensor) -> tuple[Tensor, ...]:
 
 
 def _constants(part: _Part, heads: int) -> dict[str, Any]:
-    width = 1 if part.weight is None else part.weight.shape[1]
     gathers = part.source is not None
     return {
-        "H": heads, "D": part.dim, "W": width, "GATHERS": gathers, "UNIT": part.unit, "EPS": L2_EPS,
+        "H": heads, "D": part.dim, "W": part.width, "GATHERS": gathers, "UNIT": part.unit,
+        "EPS": L2_EPS,
     }  # fmt: skip
+
+
+def _by_rows(rows: int, heads: int) -> Any:
+    return lambda chosen: (-(-rows // chosen["BT"]), heads)

@@ -74,6 +74,7 @@ def _hide_at_once(rng: random.Random, subject: str, fact: str) -> tuple[str, Scr
         tokens = done[0]["view_tokens"]
         if isinstance(tokens, int):
             yield Move(text=f"All of it is hidden already. The view has {tokens} tokens.")
+            return
         yield Move(text=f"Done. The view went from {tokens['before']} to {tokens['after']} tokens.")
 
     return rng.choice(texts), script

@@ -1,0 +1,119 @@
+"""How every tuned kernel is launched: warps, stages and tile sizes, as data.
+
+`DEFAULTS` are rules made from compiler reports; what `evals/recipes/mom/tune.py` measures on a card
+goes into `MEASURED` and wins. Settings are fixed, so a first step costs no search.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """Warps, pipeline stages and the kernel's own tile constants by name."""
+
+    warps: int = 4
+    stages: int = 3
+    tiles: Mapping[str, int] = field(default_factory=dict)
+
+    def options(self) -> dict[str, int]:
+        """Return what Triton takes at a launch."""
+        return {**self.tiles, "num_warps": self.warps, "num_stages": self.stages}
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """What a setting is chosen for: a kernel's two widths, and if its rows are 16-bit.
+
+    The widths are key and value of a head for the delta rule, inner and columns for grouped
+    products, a head's width and that of the convolution for heads.
+    """
+
+    first: int
+    second: int
+    short: bool
+
+
+MEASURED: dict[tuple[str, Case], Setting] = {}
+"""What a card has shown to be best, by kernel and case."""
+
+
+def setting(kernel: str, case: Case) -> Setting:
+    """Return how a kernel is launched."""
+    return MEASURED.get((kernel, case)) or DEFAULTS[kernel](case)
+
+
+def launch(kernel: Any, grid: Any, *arguments: Any, case: Case, **constants: Any) -> None:
+    """Launch over ``grid``, which may be a function of the constants and tiles."""
+    kernel[grid](*arguments, **constants, **setting(kernel.__name__, case).options())
+
+
+def _by_key(case: Case) -> Setting:
+    return Setting(tiles={"BK": min(64, case.first)})
+
+
+def _by_both(case: Case) -> Setting:
+    return Setting(tiles={"BK": min(64, case.first), "BV": min(64, case.second)})
+
+
+def _key_gradient(case: Case) -> Setting:
+    """Two programs share a multiprocessor's registers: with four warps, at 128 with eight too."""
+    warps = 4 if case.short and case.first != 128 else 8
+    return Setting(warps=warps, tiles=_by_both(case).tiles)
+
+
+def _erase_gradient(case: Case) -> Setting:
+    """Four warps keep a row's sums within a warp, and two programs on a multiprocessor."""
+    return Setting(warps=4 if case.short else 8, tiles=_by_both(case).tiles)
+
+
+def _states(case: Case) -> Setting:
+    """Narrow tiles where keys are wide, to stay in registers and, in fp32, in 227 KB."""
+    tile = min(32 if case.first > 64 else 64, case.second)
+    if not case.short:
+        tile = min(16, tile) if case.first > 128 else tile
+        # Eight warps over fp32 tiles this narrow read outside their memory (Triton 3.6, sm_90).
+        return Setting(stages=1, tiles={"BV": tile})
+    if case.first > 128:
+        return Setting(warps=8, stages=2, tiles={"BV": tile})
+    return Setting(tiles={"BV": tile})
+
+
+def _grouped_linear(case: Case) -> Setting:
+    wide = 256 if case.short and case.second > 256 else 128
+    return Setting(warps=8, tiles={"BM": 128, "BN": wide, "BD": 64 if case.short else 32})
+
+
+def _grouped_weight(case: Case) -> Setting:
+    wide = case.short and case.second > 256
+    tiles = {"BM": 64, "BN": 256 if wide else 128, "BD": 128 if wide else 64}
+    return Setting(warps=8, stages=3 if case.short else 2, tiles=tiles)
+
+
+def _heads(case: Case) -> Setting:
+    return Setting(tiles={"BT": max(1, 2048 // case.first)})
+
+
+def _heads_gradient(case: Case) -> Setting:
+    return Setting(tiles={**_heads(case).tiles, "TILES": 8})
+
+
+DEFAULTS: dict[str, Callable[[Case], Setting]] = {
+    "chunk_gram_kernel": _by_key,
+    "invert_blocks_kernel": lambda case: Setting(warps=1),
+    "chunk_uw_kernel": _by_both,
+    "chunk_states_kernel": _states,
+    "chunk_output_kernel": _by_both,
+    "local_gradient_kernel": _by_both,
+    "state_gradient_kernel": _states,
+    "key_gradient_kernel": _key_gradient,
+    "erase_gradient_kernel": _erase_gradient,
+    "grouped_linear_kernel": _grouped_linear,
+    "grouped_weight_kernel": _grouped_weight,
+    "sum_rows_kernel": lambda case: Setting(tiles={"BT": 8, "BD": 256}),
+    "heads_kernel": _heads,
+    "heads_gradient_kernel": _heads_gradient,
+    "heads_return_kernel": _heads,
+}
+"""The rule for each kernel, until a card says better."""
