@@ -6,6 +6,7 @@ slows the others down and never stops them. A conversation's tokens are the same
 No thread and no clock here: `scheduler` adds the thread.
 """
 
+from array import array
 from collections import deque
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
@@ -21,7 +22,7 @@ STRIDE_TOKENS = 1_024
 """How often a long prompt's reading leaves a moment behind, for views that later change late."""
 
 STEPS_PER_PIECE = 6
-"""Steps between two pieces while some write: about half of the time for each."""
+"""Steps between two pieces while some write: on a CPU about half of the time for each."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,9 +54,17 @@ class Finish:
     error: Exception | None = None
 
 
+def _no_tokens() -> "array[int]":
+    return array("i")
+
+
 @dataclass(eq=False, slots=True)
 class Job(Generic[S]):
-    """A request on its way. ``reused`` tokens of its prompt needed no reading."""
+    """A request on its way. ``reused`` tokens of its prompt needed no reading.
+
+    ``known`` is what its state has read, as an array: it is hashed for every moment that is kept,
+    and a list of a long prompt takes ten times as long to hash.
+    """
 
     request: Request
     sampler: Sampler
@@ -65,16 +74,24 @@ class Job(Generic[S]):
     cancelled: bool = False
     state: S | None = None
     logits: Logits | None = None
-    known: list[int] = field(default_factory=list)
+    known: "array[int]" = field(default_factory=_no_tokens)
 
 
 class Batch(Generic[S]):
     """Runs jobs over one runtime, at most ``width`` at a time; for one thread."""
 
-    def __init__(self, model: Runtime[S], *, turns: TurnStore[S], width: int = 8) -> None:
+    def __init__(
+        self,
+        model: Runtime[S],
+        *,
+        turns: TurnStore[S],
+        width: int = 8,
+        steps_per_piece: int = STEPS_PER_PIECE,
+    ) -> None:
         if width < 1:
             raise ValueError(f"width is {width}; at least 1 conversation must fit.")
         self._model, self._turns, self._width = model, turns, width
+        self._steps_per_piece = steps_per_piece
         self._waiting: deque[Job[S]] = deque()
         self._reading: deque[Job[S]] = deque()
         self._writing: list[Job[S]] = []
@@ -107,7 +124,7 @@ class Batch(Generic[S]):
         self._remove_cancelled(events)
         while self._waiting and len(self._reading) + len(self._writing) < self._width:
             self._admit(self._waiting.popleft())
-        if self._reading and (self._steps >= STEPS_PER_PIECE or not self._writing):
+        if self._reading and (self._steps >= self._steps_per_piece or not self._writing):
             self._steps = 0
             self._read_piece(self._reading.popleft())
         ongoing: list[Job[S]] = []
@@ -139,7 +156,7 @@ class Batch(Generic[S]):
     def _admit(self, job: Job[S]) -> None:
         request = job.request
         job.reused, moment = self._turns.longest(request.tokens, owner=request.owner)
-        job.known = list(request.tokens[: job.reused])
+        job.known = array("i", request.tokens[: job.reused])
         if moment is None:
             job.state = self._model.new_state()
         else:
@@ -152,7 +169,7 @@ class Batch(Generic[S]):
         begin = len(job.known)
         piece = job.request.tokens[begin : begin + self._model.piece]
         job.logits = self._model.prefill(piece, job.state)
-        job.known += piece
+        job.known.extend(piece)
         done = len(job.known) == len(job.request.tokens)
         if done or begin // STRIDE_TOKENS != len(job.known) // STRIDE_TOKENS:
             self._keep(job)

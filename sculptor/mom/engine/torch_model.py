@@ -33,11 +33,12 @@ def load_torch(
 
 @dataclass(eq=False, slots=True, weakref_slot=True)
 class TorchState:
-    """One conversation; ``_own`` is None while its state lives in the runtime's batch."""
+    """One conversation; ``_own`` is None while its state lives in ``_row`` of the batch."""
 
     _home: "TorchModel"
     _own: MomState | None
     tokens: int = 0
+    _row: int = -1
 
     @property
     def nbytes(self) -> int:
@@ -104,9 +105,8 @@ class TorchModel:
     def take_out(self, state: TorchState) -> MomState:
         """Return the state's own tensors, out of the batch if it was there."""
         if state._own is None:
-            row = self._row_of(state)
-            state._own = self._batch.select(torch.tensor([row], device=self._device))
-            self._places[row] = None
+            state._own = self._batch.select(torch.tensor([state._row], device=self._device))
+            self._places[state._row] = None
         return state._own
 
     def _step_together(self, tokens: Sequence[int], states: Sequence[TorchState]) -> Logits:
@@ -136,7 +136,7 @@ class TorchModel:
                 self.take_out(there)
         free = (row for row, place in enumerate(self._places) if place is None)
         return [
-            self._row_of(state) if state._own is None else self._bring_in(state, next(free))
+            state._row if state._own is None else self._bring_in(state, next(free))
             for state in states
         ]
 
@@ -144,12 +144,9 @@ class TorchModel:
         assert state._own is not None
         for mine, theirs in zip(self._batch.tensors(), state._own.tensors(), strict=True):
             mine[row] = theirs[0]
-        state._own = None
+        state._own, state._row = None, row
         self._places[row] = weakref.ref(state)
         return row
-
-    def _row_of(self, state: TorchState) -> int:
-        return next(i for i, place in enumerate(self._places) if place and place() is state)
 
 
 def _as_numpy(logits: torch.Tensor) -> Logits:

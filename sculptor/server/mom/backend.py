@@ -18,6 +18,9 @@ Device = Literal["cpu", "cuda"]
 
 _CPU_WIDTH = 8
 _CUDA_WIDTH = 64
+_CUDA_STEPS_PER_PIECE = 1
+"""Every turn begins with a piece, and few tokens follow it: were more steps taken between two
+pieces, most of the rows would wait to be read and stay empty."""
 _MIB = 1024 * 1024
 
 TOKENS_PER_COUNTED = 2.0
@@ -95,4 +98,9 @@ def _make_writer(weights: Weights, *, memory_bytes: int, device: Device) -> Toke
     if not torch.cuda.is_available():
         raise SettingsError("mom_device is cuda, and torch finds no CUDA device: leave it at cpu.")
     runtime = TorchModel(load_torch(weights, device="cuda"), rows=_CUDA_WIDTH)
-    return Writer(runtime, memory_bytes=memory_bytes, width=_CUDA_WIDTH)
+    return Writer(
+        runtime,
+        memory_bytes=memory_bytes,
+        width=_CUDA_WIDTH,
+        steps_per_piece=_CUDA_STEPS_PER_PIECE,
+    )

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from threading import Lock
 from typing import Generic, Protocol
 
-from sculptor.mom.engine.batch import Batch, Finish, Request
+from sculptor.mom.engine.batch import STEPS_PER_PIECE, Batch, Finish, Request
 from sculptor.mom.engine.face import Runtime, S
 from sculptor.mom.engine.sampling import Choice
 from sculptor.mom.engine.scheduler import Generation, Listener, Scheduler
@@ -45,8 +45,20 @@ class TokenWriter(Protocol):
 class Writer(Generic[S]):
     """Several conversations written at a time over one runtime."""
 
-    def __init__(self, runtime: Runtime[S], *, memory_bytes: int, width: int) -> None:
-        self._batch = Batch(runtime, turns=TurnStore(limit_bytes=memory_bytes), width=width)
+    def __init__(
+        self,
+        runtime: Runtime[S],
+        *,
+        memory_bytes: int,
+        width: int,
+        steps_per_piece: int = STEPS_PER_PIECE,
+    ) -> None:
+        self._batch = Batch(
+            runtime,
+            turns=TurnStore(limit_bytes=memory_bytes),
+            width=width,
+            steps_per_piece=steps_per_piece,
+        )
         self._scheduler: Scheduler[S] | None = None
         self._lock = Lock()
         self._closed = False

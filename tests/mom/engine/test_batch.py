@@ -149,6 +149,18 @@ def test_others_go_on_while_a_long_prompt_is_read(model: Counted) -> None:
     assert before_long >= 6 * STEPS_PER_PIECE
 
 
+def test_rows_fill_sooner_where_pieces_are_read_more_often(model: Counted) -> None:
+    def rounds_until_all_write(steps_per_piece: int) -> int:
+        turns = TurnStore[CpuState](limit_bytes=1 << 24)
+        batch = Batch(model, turns=turns, width=4, steps_per_piece=steps_per_piece)
+        for seed in range(4):
+            batch.add(batch.new_job(ask(seed, limit=200)))
+        return next(number for number in range(100) if len(batch.advance()) == 4)
+
+    assert rounds_until_all_write(1) == 3
+    assert rounds_until_all_write(STEPS_PER_PIECE) == 3 * STEPS_PER_PIECE
+
+
 def test_a_cancelled_conversation_frees_its_place(model: Counted) -> None:
     batch = make(model, width=1)
     jobs = [batch.new_job(ask(seed)) for seed in range(3)]

@@ -1,0 +1,206 @@
+"""The figures of the shipped model: our tasks through the real proxy, without and with the tools.
+
+``python evals/recipes/mom/model_figures.py WEIGHTS --out FOLDER --seconds 400`` answers samples of
+all cells, the most telling ones soonest, and begins none after that time. Called again it does
+what is missing, whatever the number of processes. ``FOLDER/result.json`` holds the figures,
+``report.md`` and the charts are made from it (``--report-only``: made again). On GPUs:
+``--device cuda --gpus 4 --processes 32 --concurrency 16``: beside the model a sample takes a third
+of a second of one core. With ``--seconds 0`` nothing is begun, only counted.
+"""
+
+import argparse
+import json
+import os
+import platform
+import shlex
+import subprocess
+import sys
+import time
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+from model_cells import CELLS, Cell, chosen_cells, jobs_of
+from model_numbers import cell_json
+from model_pages import write_pages
+from model_records import cell_folder, done_jobs, rows_of
+from model_worker import Work, answer_share
+
+from sculptor.errors import EvalError, SettingsError
+from sculptor.evals.runs.plan import Plan, ensure_plan, make_plan
+from sculptor.server.mom.loading import LoadedModel, load_model
+
+ROOT = Path(__file__).resolve().parents[3]
+_CONCURRENCY = {"cpu": 2, "cuda": 8}
+_MEMORY_MIB = {"cpu": 1_024, "cuda": 6_144}
+"""A moment of the shipped model is 10 MiB, and a prompt of 128k tokens leaves some hundred: with
+less, the turns of the samples beside it would be read again from the start."""
+_TELL_S = 20.0
+
+
+def main() -> None:
+    """Answer what is missing, then write the figures and their pages."""
+    parser = _parser()
+    options = parser.parse_args()
+    try:
+        failed = 0 if options.report_only else _run(options)
+        write_pages(options.out)
+    except (EvalError, SettingsError) as problem:
+        parser.error(str(problem))
+    if failed:
+        sys.exit(f"{failed} processes failed; the same command does what they left.")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("weights", type=Path, help="folder of exported weights")
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--gpus", type=int, default=1)
+    parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--concurrency", type=int, help="samples at a time in a process; 2, or 8")
+    parser.add_argument("--memory-mib", type=int, help="for earlier turns, in a process")
+    parser.add_argument("--seconds", type=float, default=400, help="no new sample after this")
+    parser.add_argument("--grace", type=float, default=120, help="seconds for those under way")
+    parser.add_argument("--cells", nargs="*", default=[], help=f"of {', '.join(CELLS)}")
+    parser.add_argument("--n", type=int, default=200, help="samples a setting")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--max-tokens", type=int, default=1_024, help="limit of an answer")
+    parser.add_argument("--report-only", action="store_true")
+    return parser
+
+
+def _run(options: argparse.Namespace) -> int:
+    """Answer and count; return how many processes failed."""
+    begin_until = time.time() + options.seconds
+    options.concurrency = options.concurrency or _CONCURRENCY[options.device]
+    options.memory_mib = options.memory_mib or _MEMORY_MIB[options.device]
+    model, cells = load_model(options.weights), chosen_cells(options.cells)
+    plans = {cell.name: _plan(cell, model, options) for cell in cells}
+    for cell in cells:
+        ensure_plan(cell_folder(options.out, cell), plans[cell.name])
+    work = Work(
+        weights=options.weights.resolve(),
+        out=options.out,
+        plans=plans,
+        jobs=jobs_of(cells, options.n, done=done_jobs(options.out, cells)),
+        begin_until=begin_until,
+        end_until=begin_until + options.grace,
+        device=options.device,
+        gpus=options.gpus,
+        processes=options.processes,
+        concurrency=options.concurrency,
+        memory_mib=options.memory_mib,
+    )
+    failed = 0
+    if work.jobs and options.seconds > 0:
+        with (options.out / "runs" / "sittings.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps(_sitting(options)) + "\n")
+        failed = _answer(work)
+    _write_result(options.out, model)
+    return failed
+
+
+def _plan(cell: Cell, model: LoadedModel, options: argparse.Namespace) -> Plan:
+    return make_plan(
+        cell.task,
+        arms=[cell.arm],
+        model=f"{model.name}-{model.fingerprint}",
+        limit=cell.settings * options.n,
+        seed=options.seed,
+        admission="on",
+        max_tokens=options.max_tokens,
+    )
+
+
+def _answer(work: Work) -> int:
+    """Let the processes work; return how many failed, whose samples are left to a later call."""
+    context, began = get_context("spawn"), time.monotonic()
+    taken = context.Value("q", 0)
+    processes = [
+        context.Process(target=answer_share, args=(work, worker, taken))
+        for worker in range(min(work.processes, len(work.jobs)))
+    ]
+    for process in processes:
+        process.start()
+    while any(process.is_alive() for process in processes):
+        _wait(processes, _TELL_S)
+        seconds = time.monotonic() - began
+        print(f"{taken.value}/{len(work.jobs)} begun, {seconds:.0f} s", flush=True)
+    return sum(process.exitcode != 0 for process in processes)
+
+
+def _wait(processes: Any, seconds: float) -> None:
+    until = time.monotonic() + seconds
+    for process in processes:
+        process.join(max(0.0, until - time.monotonic()))
+
+
+def _sitting(options: argparse.Namespace) -> dict[str, object]:
+    """Return how and from what samples are answered by this call."""
+    names = ("n", "seed", "max_tokens", "processes", "concurrency", "memory_mib")
+    return {
+        "command": f"python {shlex.join(sys.argv)}",
+        "commit": _told(["git", "-C", str(ROOT), "rev-parse", "HEAD"]),
+        "made": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "machine": _machine(options),
+        "how": {name: getattr(options, name) for name in names} | {"admission": "on"},
+    }
+
+
+def _write_result(out: Path, model: LoadedModel) -> None:
+    """Count all cells that have samples, whichever call answered them; the last one is named.
+
+    Raises:
+        EvalError: nothing was ever answered.
+    """
+    path = out / "runs" / "sittings.jsonl"
+    if not path.exists():
+        raise EvalError(f"{out} has no samples yet; give --seconds.")
+    sittings = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    rows = {name: rows_of(out, cell) for name, cell in CELLS.items()}
+    value = {
+        "title": "The shipped model on our tasks, without and with its tools",
+        **sittings[-1],
+        "sittings": len(sittings),
+        "weights": {
+            "name": model.name,
+            "fingerprint": model.fingerprint,
+            "window_tokens": model.window_tokens,
+        },
+        "cells": [
+            cell_json(
+                cell,
+                rows[name],
+                rows[f"{cell.task}:plain"] if cell.arm != "plain" else {},
+                full_score=100.0 if cell.task.startswith("needlebench") else 1.0,
+            )
+            for name, cell in CELLS.items()
+            if rows[name]
+        ],
+    }
+    (out / "result.json").write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
+
+
+def _machine(options: argparse.Namespace) -> dict[str, object]:
+    query = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
+    cards = _told(query).splitlines()[: options.gpus] if options.device == "cuda" else []
+    return {
+        "device": f"{len(cards)} × {cards[0]}" if cards else f"{os.cpu_count()} processor cores",
+        "cores": os.cpu_count(),
+        "processor": platform.machine(),
+        "system": platform.system(),
+        "python": platform.python_version(),
+    }
+
+
+def _told(command: list[str]) -> str:
+    """Return what a command prints; nothing where it is missing or fails."""
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+
+
+if __name__ == "__main__":
+    main()

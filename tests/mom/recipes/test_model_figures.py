@@ -1,0 +1,152 @@
+"""The recipe of the model's figures: cut, resumed by another number of processes, and told."""
+
+import json
+import subprocess
+import sys
+from collections import Counter
+from dataclasses import asdict
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sculptor.evals.registry import find_task
+from sculptor.evals.runs.records import Totals
+from tests.server.mom.builders import NAME, write_weights
+
+RECIPE = Path(__file__).parents[3] / "evals" / "recipes" / "mom" / "model_figures.py"
+
+
+def _run(*words: str | Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(RECIPE), *map(str, words), "--n", "1", "--max-tokens", "8"]
+    return subprocess.run(command, capture_output=True, text=True, timeout=110, check=False)
+
+
+def _lines(out: Path) -> dict[Path, list[dict[str, Any]]]:
+    """Return the whole lines of every file of records."""
+    return {
+        file.relative_to(out / "runs"): [
+            json.loads(line) for line in file.read_text().splitlines(True) if line.endswith("\n")
+        ]
+        for file in sorted(out.glob("runs/*/*/samples.jsonl"))
+    }
+
+
+def test_figures_are_made_resumed_and_told_again(tmp_path: Path) -> None:
+    weights, out = write_weights(tmp_path / "weights"), tmp_path / "out"
+    first = _run(weights, "--out", out, "--processes", "1", "--cells", "tool-log:sculptor")
+    assert first.returncode == 0, first.stderr
+    (file,) = _lines(out)
+    whole = (out / "runs" / file).read_bytes()
+    # What a kill leaves: the last line torn. Its sample alone is done again, and by either process.
+    (out / "runs" / file).write_bytes(whole[:-40])
+    second = _run(weights, "--out", out, "--processes", "2", "--cells", "tool-log")
+    assert second.returncode == 0, second.stderr
+    assert "/4 begun" in second.stdout
+    done = [(f.parts[0], line["index"]) for f, lines in _lines(out).items() for line in lines]
+    assert sorted(done) == [
+        (cell, index) for cell in ("tool-log-plain", "tool-log-sculptor") for index in range(3)
+    ]
+    result = json.loads((out / "result.json").read_text())
+    assert result["weights"]["name"] == NAME
+    assert result["commit"]
+    assert (result["sittings"], result["how"]["processes"]) == (2, 2)
+    assert [(cell["task"], cell["arm"]) for cell in result["cells"]] == [
+        ("tool-log", "sculptor"),
+        ("tool-log", "plain"),
+    ]
+    tools, plain = (cell["total"] for cell in result["cells"])
+    assert (tools["n"], plain["n"], tools["accuracy"]["n"]) == (3, 3, 3)
+    assert tools["against_plain"]["interval"]["n"] == 3
+    assert plain["against_plain"] is None
+    assert tools["asked"]["missing"] == 24
+    assert tools["failures"] == {"cut at the limit of tokens": 3}
+    assert [s["setting"] for s in result["cells"][0]["settings"]] == [
+        {"log_lines": 5}, {"log_lines": 20}, {"log_lines": 80},
+    ]  # fmt: skip
+    page = (out / "report.md").read_text()
+    assert "| tool-log, plain | 3 | 0.0 % (0.0 to 0.0) | – |" in page
+    (out / "report.md").unlink()
+    assert _run(weights, "--out", out, "--report-only").returncode == 0
+    assert (out / "report.md").read_text() == page
+    assert (out / "tool-log.svg").read_text().startswith("<svg")
+
+    wrong = _run(weights, "--out", out, "--cells", "tool-logs")
+    assert wrong.returncode == 2
+    assert "No cell tool-logs; there are pi-llm-sculptor:sculptor" in wrong.stderr
+
+
+@pytest.fixture
+def _beside(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(RECIPE.parent))
+
+
+@pytest.mark.usefixtures("_beside")
+def test_a_cut_leaves_every_cell_a_part_of_every_setting() -> None:
+    cells = import_module("model_cells")
+    chosen = cells.chosen_cells([])
+    jobs = cells.jobs_of(chosen, 20, done=())
+    assert len(set(jobs)) == len(jobs) == 20 * sum(cell.settings for cell in chosen)
+    early = Counter(job.cell for job in jobs[: len(jobs) // 2])
+    assert early.keys() == cells.CELLS.keys()
+    assert early["pi-llm-sculptor:sculptor"] == 140
+    assert 140 > early["pi-llm-sculptor:plain"] > early["ruler-own-vt:plain"]
+    cell = cells.CELLS["needlebench-v2-multi-reasoning-128k:plain"]
+    draws = [find_task(cell.task).draw(index) for index in cells.indexes_of(cell, 20)]
+    counts = Counter((draw["length"], draw["num_needles"]) for draw in draws)
+    assert set(counts.values()) == {20}
+    assert len(counts) == cell.settings
+    assert {str(draw["language"]) for draw in draws} == {"English"}
+    assert len({str(draw["depth"]) for draw in draws}) == 11
+
+
+@pytest.mark.usefixtures("_beside")
+def test_calls_are_counted_and_failures_have_their_first_reason() -> None:
+    numbers, records = import_module("model_numbers"), import_module("model_records")
+    cell = import_module("model_cells").CELLS["needlebench-sculptor:sculptor"]
+    cases: tuple[dict[str, Any], ...] = (
+        {"score": 100.0},
+        {"steps": 20},
+        {"finish": "length"},
+        {"reply": " "},
+        {"answer": "None"},
+        {"answer": "Ann"},
+    )
+    rows = {
+        index: json.loads(records.shortened(json.dumps(_row(index, **how)).encode(), traced=False))
+        for index, how in enumerate(cases)
+    }
+    assert all("trace" not in row for row in rows.values())
+    plain = {0: rows[3], 7: rows[3]}
+    (setting,) = numbers.cell_json(cell, rows, plain, full_score=100.0)["settings"]
+    assert setting["setting"] == {"length": 1000, "num_needles": 2}
+    assert setting["accuracy"]["mean"] == pytest.approx(1 / 6)
+    assert (setting["calls"], setting["refused"], setting["took_effect"]) == (12, 6, 0.5)
+    assert setting["against_plain"]["interval"] == {"mean": 1, "low": 1, "high": 1, "n": 1}
+    assert setting["failures"] == {
+        "steps used up": 1, "cut at the limit of tokens": 1, "no answer": 2, "wrong value": 1,
+    }  # fmt: skip
+    assert setting["billed_tokens"] == 60
+
+
+def _row(index: int, *, score: float = 0.0, steps: int = 1, **how: Any) -> dict[str, Any]:
+    results = [{"role": "tool", "content": text} for text in ('{"results": []}', '{"error": {}}')]
+    told = {"finish_reason": how.get("finish", "stop"), "message": {}}
+    totals = Totals(calls=2, input_tokens=10, output_tokens=3, seconds=0.5)
+    return {
+        "index": index,
+        "score": score,
+        "error": None,
+        "params": {"length": 1000, "num_needles": 2},
+        "reply": how.get("reply", "told"),
+        "reference": "Eve",
+        "detail": {"answer": how["answer"]} if "answer" in how else {},
+        "totals": asdict(totals),
+        "trace": [
+            {
+                "answer": {"choices": [told], "x_context": {"steps": steps}},
+                "steps": [{"messages": [{"role": "assistant"}, *results]}],
+            }
+        ],
+    }
