@@ -16,7 +16,7 @@ import torch
 from beside_fla import compare_with_fla
 from correctness import check_layers, check_pieces, check_steps
 from figures import Figures
-from learned import run_study, stretch
+from learned import run_study, stretch, vary_pairs
 from speed import (
     SHAPES,
     WORKS,
@@ -32,6 +32,7 @@ from sculptor.mom.layers.config import MixerConfig
 from sculptor.mom.recipes.recall import RecallPlan, load_plan
 
 HERE = Path(__file__).parent
+Arms = tuple[str, ...]
 TINY = {"tiny": MixerConfig(d_model=32, heads=2, key_dim=16, value_dim=16, conv="memory")}
 
 
@@ -41,12 +42,14 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--seconds", type=float, default=540, help="time for this slice")
     parser.add_argument("--stages", default="", help="comma-separated; default: all")
+    parser.add_argument("--arms", default="", help="of the studies, so that cards can share them")
     parser.add_argument("--quick", action="store_true", help="everything small")
     arguments = parser.parse_args()
     torch.manual_seed(0)
     torch.set_num_threads(1 if arguments.quick else torch.get_num_threads())
     figures = Figures(arguments.out / "card.jsonl", seconds=arguments.seconds)
-    stages = small(figures, arguments.out) if arguments.quick else full(figures, arguments.out)
+    make = small if arguments.quick else full
+    stages = make(figures, arguments.out, arms=tuple(filter(None, arguments.arms.split(","))))
     wanted = arguments.stages.split(",") if arguments.stages else list(stages)
     unknown = sorted(set(wanted) - set(stages))
     if unknown:
@@ -56,9 +59,11 @@ def main() -> None:
     print(f"{figures.left:.0f} s left", flush=True)
 
 
-def full(figures: Figures, out: Path) -> dict[str, Callable[[], None]]:
+def full(figures: Figures, out: Path, *, arms: Arms) -> dict[str, Callable[[], None]]:
     """Return the stages at the sizes of the specification."""
-    mqar, overwrite = (load_plan(HERE / f"{n}.toml") for n in ("mqar_64", "overwrite_64"))
+    mqar, overwrite = (
+        _of(load_plan(HERE / f"{n}.toml"), arms) for n in ("mqar_64", "overwrite_64")
+    )
     lengths = (256, 512, 1024, 2048, 4096, 8192, 16_384, 32_768)
 
     def correctness() -> None:
@@ -77,6 +82,9 @@ def full(figures: Figures, out: Path) -> dict[str, Callable[[], None]]:
         "stretch": lambda: stretch(
             figures, mqar, folder=out / "mqar_64", lengths=lengths, examples=4
         ),
+        "pairs": lambda: vary_pairs(
+            figures, mqar, folder=out / "mqar_64", pairs=(8, 16, 32, 64, 128, 256), examples=64
+        ),
         "overwrite": lambda: run_study(figures, overwrite, folder=out / "overwrite_64"),
         "length": lambda: read_long(
             figures, SHAPES["d512"], layers=8, marks=[1024, 32_768, 1_048_576]
@@ -84,9 +92,11 @@ def full(figures: Figures, out: Path) -> dict[str, Callable[[], None]]:
     }
 
 
-def small(figures: Figures, out: Path) -> dict[str, Callable[[], None]]:
+def small(figures: Figures, out: Path, *, arms: Arms) -> dict[str, Callable[[], None]]:
     """Return the same stages small enough for a CPU."""
-    mqar, overwrite = (_shrunk(load_plan(HERE / f"{n}_cpu.toml")) for n in ("mqar", "overwrite"))
+    mqar, overwrite = (
+        _shrunk(_of(load_plan(HERE / f"{n}_cpu.toml"), arms)) for n in ("mqar", "overwrite")
+    )
     works = [Work(sequences=2, length=32)]
 
     def correctness() -> None:
@@ -105,9 +115,17 @@ def small(figures: Figures, out: Path) -> dict[str, Callable[[], None]]:
         "stretch": lambda: stretch(
             figures, mqar, folder=out / "mqar_cpu", lengths=(48, 96), examples=2
         ),
+        "pairs": lambda: vary_pairs(
+            figures, mqar, folder=out / "mqar_cpu", pairs=(8, 16), examples=2
+        ),
         "overwrite": lambda: run_study(figures, overwrite, folder=out / "overwrite_cpu"),
         "length": lambda: read_long(figures, TINY["tiny"], layers=2, marks=[32, 64]),
     }
+
+
+def _of(plan: RecallPlan, arms: Arms) -> RecallPlan:
+    """Return the plan with these arms alone, or with all."""
+    return replace(plan, arms={n: arm for n, arm in plan.arms.items() if n in arms or not arms})
 
 
 def _shrunk(plan: RecallPlan) -> RecallPlan:

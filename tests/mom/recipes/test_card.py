@@ -23,7 +23,7 @@ def test_every_stage_leaves_its_figures_and_is_made_once(tmp_path) -> None:
     lines = _lines(tmp_path)
     assert {line["part"] for line in lines} == {
         "ceilings", "correctness", "steps", "layer", "decode", "beside", "train", "recall",
-        "stretch", "length",
+        "stretch", "pairs", "length",
     }  # fmt: skip
     assert all(line["ok"] for line in lines if "ok" in line)
     assert "flash-linear-attention" in next(x["why"] for x in lines if x["part"] == "beside")
