@@ -52,6 +52,15 @@ class PairedDifference:
     p_value: float
 
 
+def wilson(right: int, asked: int, *, z: float = 1.96) -> tuple[float, float]:
+    """Return the Wilson score interval of ``right`` of ``asked``, 95 % by default."""
+    share = right / asked
+    middle = share + z * z / (2 * asked)
+    spread = z * math.sqrt(share * (1 - share) / asked + z * z / (4 * asked * asked))
+    scale = 1 + z * z / asked
+    return max(0.0, (middle - spread) / scale), min(1.0, (middle + spread) / scale)
+
+
 def bootstrap_mean(
     values: Sequence[float],
     *,

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sculptor.errors import EvalError
-from sculptor.evals.stats import bootstrap_mean, mcnemar, paired_bootstrap
+from sculptor.evals.stats import bootstrap_mean, mcnemar, paired_bootstrap, wilson
 
 
 @settings(max_examples=25, deadline=None)
@@ -69,3 +69,11 @@ def test_arms_must_match() -> None:
         mcnemar([True], [])
     with pytest.raises(EvalError):
         bootstrap_mean([])
+
+
+def test_wilson_contains_the_share_and_stays_inside() -> None:
+    assert wilson(0, 10)[0] == 0.0
+    assert wilson(10, 10)[1] == 1.0
+    low, high = wilson(50, 100)
+    assert low == pytest.approx(0.4038, abs=1e-4)
+    assert high == pytest.approx(0.5962, abs=1e-4)

@@ -21,6 +21,7 @@ from pathlib import Path
 import orjson
 
 from sculptor.chat import Completed
+from sculptor.evals.stats import wilson
 from sculptor.mom.recipes.corpus import FAMILIES, HELD_OUT, Mix, examine, make_sample
 from sculptor.mom.recipes.corpus.exam import NOT_EXAMINED
 from sculptor.mom.recipes.corpus.scene import Wire
@@ -113,7 +114,8 @@ async def _answered(backend: MomBackend, body: bytes) -> Mapping[str, object]:
 def _summary(rows: Sequence[Row]) -> dict[str, object]:
     def share(chosen: Sequence[Row]) -> dict[str, object]:
         right, n = sum(row.right for row in chosen), len(chosen)
-        return {"right": right, "n": n, "share": right / max(1, n), "interval": _wilson(right, n)}
+        interval = [round(bound, 4) for bound in wilson(right, n)] if n else [0.0, 1.0]
+        return {"right": right, "n": n, "share": right / max(1, n), "interval": interval}
 
     names = sorted({row.family for row in rows})
     trained = [row for row in rows if row.family not in HELD_OUT]
@@ -133,16 +135,6 @@ def _summary(rows: Sequence[Row]) -> dict[str, object]:
         },
         "wrong": [asdict(row) for row in rows if not row.right][:60],
     }
-
-
-def _wilson(right: int, n: int) -> list[float]:
-    """Return the 95 % Wilson score interval of ``right`` of ``n``."""
-    if not n:
-        return [0.0, 1.0]
-    z, p = 1.96, right / n
-    middle, spread = p + z * z / (2 * n), z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
-    low, high = ((middle + sign * spread) / (1 + z * z / n) for sign in (-1, 1))
-    return [round(max(0.0, low), 4), round(min(1.0, high), 4)]
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from sculptor.evals.stats import wilson
 from sculptor.mom.models.modeling import count_active, count_parameters
 from sculptor.mom.recipes.plot import line_plot
 from sculptor.mom.recipes.recipe import Recipe, recipe_from_dict
@@ -113,15 +114,6 @@ def load_results(folder: Path) -> list[RunResult]:
         return []
     rows = json.loads(path.read_text(encoding="utf-8"))["runs"]
     return [RunResult(**row | {"curve": [tuple(p) for p in row["curve"]]}) for row in rows]
-
-
-def wilson(right: int, asked: int, *, z: float = 1.96) -> tuple[float, float]:
-    """Return the 95% Wilson interval of a share."""
-    share = right / asked
-    middle = share + z * z / (2 * asked)
-    spread = z * math.sqrt(share * (1 - share) / asked + z * z / (4 * asked * asked))
-    scale = 1 + z * z / asked
-    return max(0.0, (middle - spread) / scale), min(1.0, (middle + spread) / scale)
 
 
 def summarize(plan: RecallPlan, results: Sequence[RunResult]) -> list[dict[str, object]]:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from sculptor.mom.recipes.recall import best_rate, load_plan, load_results, run_plan, wilson
+from sculptor.mom.recipes.recall import best_rate, load_plan, load_results, run_plan
 from sculptor.mom.recipes.train import Place
 
 HERE = Place(device=torch.device("cpu"))
@@ -70,14 +70,6 @@ def test_the_lower_rate_wins_a_tie(plan, tmp_path: Path) -> None:
     run = run_plan(replace(plan, seeds=(0,), arms={"mom": {}}), folder=tmp_path / "o", place=HERE,
                    tell=lambda _: None)[0]  # fmt: skip
     assert best_rate([replace(run, rate=r) for r in (0.3, 0.1, 0.2)], arm="mom", seed=0) == 0.1
-
-
-def test_wilson_contains_the_share_and_stays_inside() -> None:
-    assert wilson(0, 10)[0] == 0.0
-    assert wilson(10, 10)[1] == 1.0
-    low, high = wilson(50, 100)
-    assert low == pytest.approx(0.4038, abs=1e-4)
-    assert high == pytest.approx(0.5962, abs=1e-4)
 
 
 def test_a_mistaken_plan_names_its_file(tmp_path: Path) -> None:
