@@ -23,7 +23,9 @@ _PLACES = (
     ("___", "____"),
 )
 _BRACKETS = (("<", ">"), ("[", "]"), ("{", "}"), ("(", ")"), ("<<", ">>"), ("*", "*"), ("__", "__"))
-_ITEM_WORDS = ("item", "name", "label", "what", "which", "subject", "entry", "x", "A", "one", "it")
+_ITEM_WORDS = ("item", "name", "what", "which", "subject", "x", "A", "one", "thing", "who")
+_BACKWARD = ("for", "was given to", "is held by", "is what one finds at", "was last told of")
+"""Between a value and its item: which is which must be plain where the places do not tell."""
 _DEMANDS = (
     "Write one line for each, like this: '{}'",
     'Give every one as "{}"',
@@ -83,7 +85,7 @@ def _free_line(rng: random.Random) -> str:
     if rng.random() < 0.3:
         link = rng.choice((" comes to ", " ends as ", " stays at ", f" {made_up(rng)} ", " has "))
     if rng.random() < 0.2:
-        return f"{lead}{{1}} {rng.choice(('for', 'goes with', 'belongs to', 'at'))} {{0}}"
+        return f"{lead}{{1}} {rng.choice(_BACKWARD)} {{0}}"
     return f"{lead}{{0}}{link}{{1}}{rng.choice(('', '', '.', ';', '!'))}"
 
 
