@@ -19,6 +19,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from queue import SimpleQueue
 
+from sculptor.mom.engine.weights import load_weights
+from sculptor.mom.models.modeling import MomForCausalLM, count_active, count_parameters
+
 HERE = Path(__file__).parent
 CURRICULUM = (0.15, 0.4)
 """Where the first two stages end, as shares of all steps."""
@@ -101,7 +104,12 @@ def run_study(study: Study, *, gpus: int) -> None:
             _add(study, name, folder)
 
     with ThreadPoolExecutor(max_workers=2 * max(1, gpus)) as pool:
-        list(pool.map(work, [name for name in ARMS if name not in made]))
+        runs = {name: pool.submit(work, name) for name in ARMS if name not in made}
+    failed = {name: run.exception() for name, run in runs.items() if run.exception()}
+    for name, error in failed.items():
+        print(f"{name}: {error}", file=sys.stderr)
+    if failed:
+        raise SystemExit(f"{len(failed)} of {len(runs)} arms failed; the same command goes on.")
 
 
 def read_rows(out: Path) -> list[dict[str, object]]:
@@ -153,12 +161,17 @@ def _add(study: Study, name: str, folder: Path) -> None:
     score = last["score"]
     kept = ("trained_families", "with_tools", "direct", "under_1k_chars", "calls", "refused")
     row = {
-        "arm": name, "steps": study.steps, "entropy": score["entropy"],
+        "arm": name, "steps": study.steps, **_sizes(folder), "entropy": score["entropy"],
         "token_accuracy": score["right"] / score["asked"], "asked": score["asked"],
         **{part: told[part] for part in kept},
     }  # fmt: skip
     with (study.out / "ablations.jsonl").open("a", encoding="utf-8") as file:
         file.write(json.dumps(row) + "\n")
+
+
+def _sizes(folder: Path) -> dict[str, int]:
+    model = MomForCausalLM(load_weights(folder / "weights").config)
+    return {"parameters": count_parameters(model), "active": count_active(model)}
 
 
 def _run(command: list[str], *, device: str) -> str:
@@ -178,17 +191,19 @@ def write_pages(out: Path) -> None:
     (out / "result.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     lines = [
         "# The shortened recipe: three seeds, and parts left out", "",
-        "Turns of unseen scenes answered exactly, in closed loop (95 % Wilson intervals).", "",
-        "| arm | steps | token accuracy | with tools | direct | under 1,000 characters | refused |",
-        "|---|---|---|---|---|---|---|",
+        "Turns of unseen scenes answered exactly, in closed loop (95 % Wilson intervals; turns of",
+        "a scene hang together, so these are a little narrow). Token accuracy is on each arm's own",
+        "mix and seed.", "",
+        "| arm | steps | active weights | token accuracy | with tools | direct "
+        "| under 1,000 characters | refused |",
+        "|---|---|---|---|---|---|---|---|",
     ]  # fmt: skip
     for row in rows:
         shares = (_share(row[part]) for part in ("with_tools", "direct", "under_1k_chars"))
-        refused = f"{row['refused']} of {row['calls']}"
         accuracy = f"{float(str(row['token_accuracy'])):.4f}"
-        lines.append(
-            f"| {' | '.join([str(row['arm']), str(row['steps']), accuracy, *shares, refused])} |"
-        )
+        sizes = (str(row["arm"]), str(row["steps"]), f"{int(str(row['active'])):,}", accuracy)
+        told = (*sizes, *shares, f"{row['refused']} of {row['calls']}")
+        lines.append(f"| {' | '.join(told)} |")
     (out / "report.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 

@@ -33,6 +33,7 @@ from sculptor.mom.recipes.recall import RecallPlan, load_plan
 
 HERE = Path(__file__).parent
 Arms = tuple[str, ...]
+STUDIES = ("mqar_64", "overwrite_64", "mqar_cpu", "overwrite_cpu")
 TINY = {"tiny": MixerConfig(d_model=32, heads=2, key_dim=16, value_dim=16, conv="memory")}
 
 
@@ -48,8 +49,12 @@ def main() -> None:
     torch.manual_seed(0)
     torch.set_num_threads(1 if arguments.quick else torch.get_num_threads())
     figures = Figures(arguments.out / "card.jsonl", seconds=arguments.seconds)
+    arms = tuple(filter(None, arguments.arms.split(",")))
+    plans = [load_plan(path) for path in HERE.glob("*.toml") if path.stem in STUDIES]
+    if missing := [arm for arm in arms if not any(arm in plan.arms for plan in plans)]:
+        parser.error(f"no arm {', '.join(missing)}; the studies are {', '.join(STUDIES)}")
     make = small if arguments.quick else full
-    stages = make(figures, arguments.out, arms=tuple(filter(None, arguments.arms.split(","))))
+    stages = make(figures, arguments.out, arms=arms)
     wanted = arguments.stages.split(",") if arguments.stages else list(stages)
     unknown = sorted(set(wanted) - set(stages))
     if unknown:

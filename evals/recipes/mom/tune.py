@@ -10,6 +10,7 @@ tries from there. ``--kernels`` and ``--shapes`` name some; ``--quick`` runs it 
 """
 
 import argparse
+import math
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -203,7 +204,8 @@ def _worst(call: Call, got: tuple[Any, ...], want: tuple[Any, ...]) -> float:
     for before, one, two in zip(call.arguments, got, want, strict=True):
         if torch.is_tensor(before) and not torch.equal(one, two):
             changed = (one != before) | (two != before)
-            worst = max(worst, relative(one * changed, two * changed))
+            error = relative(one * changed, two * changed)
+            worst = max(worst, error) if math.isfinite(error) else math.inf
     return worst
 
 

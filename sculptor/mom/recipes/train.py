@@ -121,17 +121,20 @@ class Trainer:
                 )
                 self._write(last)
             over = False
+            saves = self.step % settings.save_every == 0 or self.step == end
             if self.step % _LOOK_EVERY == 0:
                 over = self._is_over(began + seconds)
-                self._check(parts.cross_entropy)
-            if self.step % settings.save_every == 0 or self.step == end or over:
+            if saves or self.step % _LOOK_EVERY == 0:
+                self._check(parts.cross_entropy, norm)
+            if saves or over:
                 self._save()
             if over:
                 break
         return last
 
-    def _check(self, loss: Tensor) -> None:
-        if not math.isfinite(float(loss.detach())):
+    def _check(self, loss: Tensor, norm: Tensor) -> None:
+        """Refuse to go on, and to save, after a loss or a gradient that is no number."""
+        if not (math.isfinite(float(loss.detach())) and math.isfinite(float(norm))):
             raise FloatingPointError(
                 f"The loss is no number any more at step {self.step}; begin anew at a lower "
                 "train.rate, or go on from the last checkpoint."
@@ -163,7 +166,10 @@ class Trainer:
             asked=batch.asked,
             balance_weight=settings.balance_weight,
         )
-        torch.autograd.backward(parts.total)
+        total = parts.total
+        if self.place.world > 1:
+            total = total + (self._say(batch.weights) - 1) * parts.cross_entropy
+        torch.autograd.backward(total)
         if self.place.world > 1:
             _average_gradients(self.model, world=self.place.world)
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), settings.clip)
@@ -171,6 +177,12 @@ class Trainer:
             optimizer.step()
             optimizer.zero_grad()
         return parts, norm
+
+    def _say(self, weights: Tensor) -> Tensor:
+        """Return by what this process's mean counts, so that every token counts the same."""
+        whole = weights.sum()
+        dist.all_reduce(whole)
+        return weights.sum() * self.place.world / whole.clamp(min=1e-9)
 
     @torch.inference_mode()
     def evaluate(self, *, batches: int | None = None) -> Score:

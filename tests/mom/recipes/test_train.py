@@ -103,9 +103,21 @@ torch.distributed.destroy_process_group()
 """
 
 
-def test_two_processes_train_to_the_weights_of_one(tmp_path: Path) -> None:
+TALK = {
+    "kind": "language", "length": 256,
+    "stages": [{"tools": 0.0, "families": {"chat": 1, "updates": 1}, "chars": {"100": 1}}],
+}  # fmt: skip
+"""Rows of it hold more words of the model's, or fewer."""
+
+
+@pytest.mark.parametrize("kind", ["mqar", "language"])
+def test_two_processes_train_to_the_weights_of_one(tmp_path: Path, kind: str) -> None:
     """The balance loss is a product over the batch, so it is left out of this equality."""
     recipe = _recipe(balance_weight=0.0)
+    if kind == "language":
+        model = TABLES["model"] | {"vocab_size": 4096}
+        train = TABLES["train"] | {"steps": 3, "batch": 2, "balance_weight": 0.0}
+        recipe = recipe_from_dict({"model": model, "task": TALK, "train": train})
     alone = Trainer(recipe, folder=tmp_path / "one", place=HERE)
     alone.run()
     with socket.socket() as probe:
@@ -126,6 +138,17 @@ def test_two_processes_train_to_the_weights_of_one(tmp_path: Path) -> None:
     assert [p.wait(timeout=90) for p in processes] == [0, 0]
     for one, two in zip(_weights(alone), torch.load(folder / "weights.pt"), strict=True):
         torch.testing.assert_close(one, two)
+
+
+def test_a_run_without_numbers_stops_and_saves_nothing(tmp_path: Path) -> None:
+    trainer = Trainer(_recipe(), folder=tmp_path, place=HERE)
+    with torch.no_grad():
+        trainer.model.model.embedding.fill_(torch.nan)
+    with pytest.raises(
+        FloatingPointError, match=r"no number any more at step 5.*lower train\.rate"
+    ):
+        trainer.run()
+    assert not (tmp_path / "checkpoint.pt").exists()
 
 
 def test_training_learns_to_recall(tmp_path: Path) -> None:

@@ -46,7 +46,7 @@ _RULES = (
     "Write names just as they stand.",
     "It is fine if some of it makes no sense.",
     "Look at the {thing} first, if there is one.",
-    "Should the {thing} come up, pass over it.",
+    "Should the {word} come up, pass over it.",
 )
 _HEADINGS = ("Notes:", "Mind:", "Please note", "A few rules:", "Hints:", "Remarks", "How to go on:")
 
@@ -90,4 +90,4 @@ def _filled(rng: random.Random, sentences: Sequence[str]) -> str:
 
 def _fill(rng: random.Random, text: str) -> str:
     thing = pick(rng, "things") if rng.random() < 0.7 else made_up(rng)
-    return text.format(thing=thing, person=pick(rng, "people"))
+    return text.format(thing=thing, word=made_up(rng), person=pick(rng, "people"))

@@ -64,7 +64,7 @@ _ENDINGS = (
     'Fill in: "{}"',
     "Say it in these words: {}",
     "I want to read: {}",
-    "Reply with '{}' and nothing else.",
+    "Put this in your reply: '{}'",
     "Give me this sentence, complete: {}",
     "Your line: {}",
 )

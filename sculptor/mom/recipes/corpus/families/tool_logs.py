@@ -83,7 +83,7 @@ def draw_sheets(rng: random.Random, *, chars: int) -> Scene:
 
 def _draw(rng: random.Random, style: "_Style", *, family: str, chars: int) -> Scene:
     units = distinct(rng, rng.choice((made_up, made_up, _tag, _thing)), rng.randint(2, 6))
-    fields = _fields(rng, rng.randint(2, 6))
+    fields = _fields(rng, rng.randint(2, 6), units)
     reads, sets = (f"{verb}_{made_up(rng)}" for verb in ("get", "set"))
     log = _draw_log(rng, style, units, fields, names=(reads, sets), chars=chars)
     often = [item for item, times in log.times.items() if times > 1] or list(log.last)
@@ -190,20 +190,24 @@ def _definition(name: str, parameters: Sequence[str]) -> Wire:
     return {"type": "function", "function": {"name": name, "parameters": schema}}
 
 
-def _fields(rng: random.Random, count: int) -> list[str]:
-    """Draw names of which none holds another, so that a search for one finds it alone."""
+def _fields(rng: random.Random, count: int, units: Sequence[str]) -> list[str]:
+    """Draw names of which none holds another or a unit's, so that a search finds it alone."""
     while True:
         fields = [plain(field) for field in distinct(rng, _field, count)]
-        if not any(one in two for one in fields for two in fields if one != two):
+        others = [*fields, *units]
+        if not any(one in two for one in others for two in fields if one != two):
             return fields
 
 
 def _field(rng: random.Random) -> str:
+    """Draw a name that no note holds: a plain word never stands alone."""
     kinds = ("states", "things", "adjectives")
     words = [
         made_up(rng) if rng.random() < 0.3 else pick(rng, rng.choice(kinds))
         for _ in range(rng.choice((1, 2, 2, 3)))
     ]
+    if len(words) == 1 and "_" not in plain(words[0]):
+        words.append(made_up(rng))
     return "_".join(words) + rng.choice(_SUFFIXES)
 
 
