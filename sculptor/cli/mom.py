@@ -116,7 +116,8 @@ def train(
     if trainer.place.rank:
         return
     told: dict[str, object] = {"folder": str(out), "step": trainer.step}
-    _tell(told | (asdict(line) if line else {}), as_json=as_json)
+    # The last evaluation may lie some steps back where the time ran out.
+    _tell((asdict(line) if line else {}) | told, as_json=as_json)
 
 
 @app.command()

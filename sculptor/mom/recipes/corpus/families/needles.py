@@ -39,7 +39,7 @@ _KINDS = (
     ("{a} keeps its spare keys under {b}.", "Under what does {a} keep its spare keys?"),
     ("The pass for {a} carries {b} this season.", "What does the pass for {a} carry?"),
     ("On the sign of {a} one reads {b}.", "What does one read on the sign of {a}?"),
-    ("The last train to {a} leaves from {b}.", "From where does the last train to {a} leave?"),
+    ("The last train to {a} departs from {b}.", "From where does the last train to {a} depart?"),
     ("{a} answers to the call sign {b}.", "To which call sign does {a} answer?"),
     ("The recipe of {a} calls for {b} and nothing else.", "What does the recipe of {a} call for?"),
     ("The secret number that goes with {a} is {b}.", "Which secret number goes with {a}?"),
