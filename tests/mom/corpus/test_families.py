@@ -43,7 +43,7 @@ def _rows(played: Played) -> list[tuple[str, list[str]]]:
 
 def _leads_on(query: str) -> bool:
     """Whether a query is an item between the separators of a list."""
-    return query[:2] == query[-2:] or re.fullmatch(r"- [\w/ -]+", query) is not None
+    return query[:2] == query[-2:] or re.fullmatch(r"- [\w/' .-]+", query) is not None
 
 
 def _one_turn(scene: Scene) -> Scene:

@@ -23,12 +23,11 @@ from sculptor.evals.files import OWN_NEEDLES, OWN_REASONING, DataFiles
 from sculptor.evals.filler import FillerPool
 from sculptor.evals.needlebench.kinship import GENERATIONS, templates
 from sculptor.evals.registry import load_tasks
-from sculptor.mom.recipes.corpus.reserved import reserved_words
+from sculptor.mom.recipes.corpus.reserved import reserved_names, words_of
 from sculptor.mom.recipes.corpus.rollout import texts_of
 from sculptor.mom.recipes.corpus.samples import Mix, make_sample
 
 STRETCH_WORDS = 6
-_LONGEST_NAME = 4
 _RECORDS = 40
 _DRAWS = 2
 _SAID_ELSEWHERE = frozenset({"pi-llm-long"})
@@ -37,8 +36,6 @@ _SAID_ELSEWHERE = frozenset({"pi-llm-long"})
 _SHORT_TOKENS = 5_000
 """Longer prompts of a task hold more of the same filler, and nothing else."""
 
-_WORD = re.compile(r"[^\W_]+")
-_DIGIT = re.compile(r"\d")
 _PLAIN_WORDS = 4
 """A stretch with fewer words than these, numbers and repeats left out, says nothing."""
 
@@ -100,12 +97,8 @@ def _strings(value: object) -> Iterator[str]:
 
 
 def _leaks_of(text: str) -> Iterator[Leak]:
-    words = _words(text)
-    names = _names()
-    for size in range(2, _LONGEST_NAME + 1):
-        for at in range(len(words) - size + 1):
-            if tuple(words[at : at + size]) in names:
-                yield Leak(kind="name", text=" ".join(words[at : at + size]))
+    for name in reserved_names(text):
+        yield Leak(kind="name", text=name)
     for stretch in _stretches(text):
         if stretch in eval_stretches():
             yield Leak(kind="stretch", text=" ".join(stretch))
@@ -114,23 +107,11 @@ def _leaks_of(text: str) -> Iterator[Leak]:
 
 
 def _stretches(text: str) -> Iterator[tuple[str, ...]]:
-    words = _words(text)
+    words = words_of(text)
     for at in range(len(words) - STRETCH_WORDS + 1):
         stretch = tuple(words[at : at + STRETCH_WORDS])
         if len(set(stretch) - {"0"}) >= _PLAIN_WORDS:
             yield stretch
-
-
-def _words(text: str) -> Sequence[str]:
-    return ["0" if _DIGIT.search(word) else word for word in _WORD.findall(text.casefold())]
-
-
-@lru_cache(maxsize=1)
-def _names() -> frozenset[tuple[str, ...]]:
-    several = (tuple(_words(word)) for word in reserved_words())
-    return frozenset(
-        words for words in several if 2 <= len(words) <= _LONGEST_NAME and "0" not in words
-    )
 
 
 @lru_cache(maxsize=1)

@@ -22,6 +22,7 @@ from sculptor.mom.recipes.corpus.families import (
     updates,
     whereabouts,
 )
+from sculptor.mom.recipes.corpus.reserved import reserved_names
 from sculptor.mom.recipes.corpus.rollout import Instance, Played, play, texts_of
 from sculptor.mom.recipes.corpus.scene import Answers, Call, Form, Move, Scene, Script, Turn, system
 
@@ -132,7 +133,7 @@ def make_sample(seed: int, index: int, *, mix: Mix) -> Sample:
     length = rng.choices(list(mix.chars), list(mix.chars.values()))[0]
     chars = max(1, round(length * rng.uniform(0.7, 1.4)))
     form: Form = "tools" if rng.random() < mix.tools else "direct"
-    scene = _dressed(rng, FAMILIES[family](rng, chars=chars))
+    scene = _clean_scene(rng, FAMILIES[family], chars=chars)
     if form == "tools" and rng.random() < _PLANTED_SHARE:
         scene = _with_mistake(scene, rng.choice(_PLANTED))
     window = rng.choice(_WINDOW_TOKENS) if rng.random() < mix.folded else None
@@ -155,6 +156,20 @@ def iter_texts(seed: int, *, samples: int, mix: Mix | None = None) -> Iterator[s
     for sample in islice(iter_samples(seed, mix=mix or Mix()), samples):
         first, last = sample.instances[:1], sample.instances[1:][-1:]
         yield from texts_of((*first, *last))
+
+
+def _clean_scene(rng: random.Random, draw: Family, *, chars: int) -> Scene:
+    """Draw a scene whose words do not happen to make up a name of an evaluation."""
+    while True:
+        scene = _dressed(rng, draw(rng, chars=chars))
+        if not any(any(reserved_names(text)) for text in _texts(scene)):
+            return scene
+
+
+def _texts(scene: Scene) -> Iterator[str]:
+    for turn in scene.turns:
+        yield from (str(message.get("content")) for message in turn.said)
+        yield from turn.results
 
 
 def _dressed(rng: random.Random, scene: Scene) -> Scene:

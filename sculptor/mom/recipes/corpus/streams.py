@@ -11,7 +11,7 @@ from sculptor.mom.recipes.corpus.instructions import notes, roles
 from sculptor.mom.recipes.corpus.prose import sentence
 from sculptor.mom.recipes.corpus.scene import Wire, user
 from sculptor.mom.recipes.corpus.surfaces import Surface, draw_surface, shuffled_updates, stream
-from sculptor.mom.recipes.corpus.words import NAMING, SAYING, Draw, distinct, pick
+from sculptor.mom.recipes.corpus.words import NAMING, SAYING, Draw, distinct, pick, related
 
 MOST_ITEMS = 48
 
@@ -57,8 +57,8 @@ def draw_stream(rng: random.Random, *, chars: int) -> Stream:
     naming = rng.choice(NAMING)
     count = max(3, chars // _record_chars(rng, surface, naming, says))
     items = distinct(rng, naming, _skewed(rng, 2, max(2, min(MOST_ITEMS, count // 2))))
-    if surface.is_bordered and rng.random() < 0.2:
-        items = _with_endings(rng, items)
+    if surface.is_bordered and rng.random() < 0.35:
+        items = related(rng, len(items)) if rng.random() < 0.6 else _with_endings(rng, items)
     records: list[tuple[str, str]] = []
     held: dict[str, str] = {}
     for item in shuffled_updates(rng, items, count=count):

@@ -8,7 +8,7 @@ filled, one line an item.
 import random
 from dataclasses import dataclass
 
-from sculptor.mom.recipes.corpus.words import made_up, pick
+from sculptor.mom.recipes.corpus.words import kind, made_up
 
 _PLACES = (
     ("<item>", "<entry>"),
@@ -59,18 +59,20 @@ class Wording:
         return self.line.replace("{0}", item).replace("{1}", value)
 
 
-def draw_wording(rng: random.Random) -> Wording:
-    """Draw a form and the sentence that demands it."""
-    line = _line(rng) if rng.random() < 0.6 else _free_line(rng)
-    places = rng.choice(_PLACES) if rng.random() < 0.4 else _places(rng)
-    shown = line.replace("{0}", places[0]).replace("{1}", places[1])
+def draw_wording(rng: random.Random, *, place: str = "") -> Wording:
+    """Draw a form and the sentence that demands it; ``place`` stands for the item in it."""
+    state = kind(rng, "states", "things")
+    line = _line(rng, state) if rng.random() < 0.6 else _free_line(rng)
+    places = rng.choice(_PLACES) if rng.random() < 0.3 else _places(rng, state)
+    shown = line.replace("{0}", place or places[0]).replace("{1}", places[1])
     return Wording(line=line, demand=rng.choice(_DEMANDS).format(shown))
 
 
-def _places(rng: random.Random) -> tuple[str, str]:
+def _places(rng: random.Random, state: str) -> tuple[str, str]:
+    """Return two marked words; what marks the value is often called as the line calls it."""
     opening, closing = rng.choice(_BRACKETS)
-    word = made_up(rng) if rng.random() < 0.15 else rng.choice(_ITEM_WORDS)
-    value = made_up(rng) if rng.random() < 0.15 else pick(rng, "states")
+    word = made_up(rng) if rng.random() < 0.25 else rng.choice(_ITEM_WORDS)
+    value = state if rng.random() < 0.5 else kind(rng, "states")
     if value == word:
         value = "that"
     return f"{opening}{word}{closing}", f"{opening}{value}{closing}"
@@ -89,10 +91,11 @@ def _free_line(rng: random.Random) -> str:
     return f"{lead}{{0}}{link}{{1}}{rng.choice(('', '', '.', ';', '!'))}"
 
 
-def _line(rng: random.Random) -> str:
-    state, newest = pick(rng, "states"), pick(rng, "newest")
+def _line(rng: random.Random, state: str) -> str:
+    newest = kind(rng, "newest", "adjectives")
     return rng.choice(
         (
+            f"The {newest} {state} of {{0}} is {{1}}.",
             f"The {newest} {state} of {{0}} is {{1}}.",
             f"The {newest} {state} for {{0}} is {{1}}.",
             f"The {state} of {{0}} is {{1}}.",

@@ -144,11 +144,75 @@ def pair_of_words(rng: random.Random) -> str:
     return f"{first.capitalize() if rng.random() < 0.3 else first} {second}"
 
 
-NAMING: Sequence[Draw] = (made_up, phrase, pair_of_words, code, name, made_up)
+def kind(rng: random.Random, *lists: str) -> str:
+    """Draw a word for what sort of thing is meant, from one of the lists or from none.
+
+    Such words stand in questions, and what is asked for in them has to be copied: no list may
+    suffice to guess them.
+    """
+    drawn = rng.random()
+    if drawn < 0.4:
+        return pick(rng, rng.choice(lists))
+    if drawn < 0.6:
+        return _plain_piece(rng)
+    return made_up(rng) if drawn < 0.9 else f"{_plain_piece(rng)} {made_up(rng)}"
+
+
+def _plain_piece(rng: random.Random) -> str:
+    """Draw a piece of English that may stand alone."""
+    while True:
+        word = pick(rng, "pieces").lower()
+        known = is_reserved(word) or is_reserved(f"query {word}")  # results write "query":"word
+        if len(word) > 3 and word.isalpha() and not known:
+            return word
+
+
+def label(rng: random.Random) -> str:
+    """Draw one to four words as titles and brands are written: capitals, hyphens, figures."""
+    while True:
+        words = [_styled(rng) for _ in range(rng.choice((1, 1, 2, 2, 3, 4)))]
+        text = rng.choice((" ", " ", " ", "-")).join(words)
+        if 2 <= len(text) <= 36 and not is_reserved(text):
+            return text
+
+
+def _styled(rng: random.Random) -> str:
+    word = _plain_piece(rng) if rng.random() < 0.5 else made_up(rng)
+    style = rng.random()
+    if style < 0.45:
+        return word
+    if style < 0.7:
+        return word.capitalize()
+    if style < 0.8:
+        return word[: rng.randint(1, 4)].upper()
+    if style < 0.88:
+        return f"{word[:2].upper()}{rng.randint(0, 99)}"
+    return rng.choice((f"{word}'s", f"{word[:1].upper()}'{word[1:]}", f"{word}.", word + "o"))
+
+
+def related(rng: random.Random, count: int) -> list[str]:
+    """Draw names that begin or end alike: what tells them apart is only a part of each."""
+    stems = [_plain_piece(rng) if rng.random() < 0.6 else made_up(rng) for _ in range(3)]
+
+    def draw(rng: random.Random) -> str:
+        stem, other = rng.choice(stems), made_up(rng)
+        shape = rng.random()
+        if shape < 0.35:
+            return f"{other} {stem}"
+        if shape < 0.6:
+            return f"{stem} {other}"
+        if shape < 0.75:
+            return stem + pick(rng, rng.choice(("morphemes", "suffixes")))
+        return stem if shape < 0.8 else other
+
+    return distinct(rng, draw, count)
+
+
+NAMING: Sequence[Draw] = (made_up, phrase, pair_of_words, code, name, made_up, label)
 """Ways to name things, one a sample."""
 
 SAYING: Sequence[Draw] = (
-    made_up, made_up, pair_of_words, pair_of_words, phrase, number, code, hexadecimal, name, odd,
+    made_up, made_up, pair_of_words, label, label, phrase, number, code, hexadecimal, name, odd,
 )  # fmt: skip
 """Ways to write values, one or two a sample."""
 

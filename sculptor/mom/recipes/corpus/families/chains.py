@@ -8,12 +8,13 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import NamedTuple
 
 from sculptor.mom.recipes.corpus.instructions import notes, numbered_examples, roles
 from sculptor.mom.recipes.corpus.moves import Steps, needs_tools, put_away, search
 from sculptor.mom.recipes.corpus.prose import essay
 from sculptor.mom.recipes.corpus.scene import Move, Scene, Script, one_answer, user
-from sculptor.mom.recipes.corpus.words import code, distinct, made_up, name, place
+from sculptor.mom.recipes.corpus.words import code, distinct, kind, made_up, name, place
 
 CONTEXT_CHARS = 80
 MAX_HITS = 6
@@ -165,6 +166,24 @@ _GAPS = (
     *("(put the name here)", "(your answer)", "name", "who", "the name", "your answer"),
     *("answer here", "...", "(answer)", "whom you found"),
 )
+_FARTHEST = ("earliest", "first", "farthest", "remotest", "topmost", "uppermost", "last", "eldest")
+_PEOPLE = ("forebear", "ancestor", "kinsman", "elder", "person", "soul", "one", "name", "of all")
+_WAYS = (
+    "{p} goes back to",
+    "{p} comes from",
+    "{p} can be followed to",
+    "{p} leads up to",
+    "one reaches from {p}",
+    "can be found for {p}",
+    "stands above {p}",
+    "belongs to {p}",
+    "{p} has",
+    "{p} can be led back to",
+    "there is for {p}",
+)
+_WHERE = ("", "", " here", " above", " in these pages", " by what is told", " as far as one reads")
+_WHO = ("Who is", "What is", "Who was", "Which is", "And who is", "Who would be", "Which one is")
+_TELL = ("Find", "Name", "Tell me", "Work out", "Give me", "Determine", "State", "I look for")
 _LEAD = (
     "The line of {p} ends with",
     "Starting from {p}, one comes to",
@@ -188,6 +207,10 @@ _DEMANDS = (
     "Put what you find in such a sentence: '{}'",
     'Your reply has to close with it. Say: "{}"',
     "Write it so: {}",
+)
+_BEFORE_QUESTION = (
+    *("My question: ", "", "Now tell me. ", "With that read: ", "By these words, ", "Question:\n"),
+    *("Having read it, answer this: ", "From this and nothing else: ", "Now for what I ask. "),
 )
 _QUOTES = ("{}", "{}", "{}", "'{}'", '"{}"', "*{}*")
 
@@ -232,10 +255,13 @@ def _question(
 ) -> tuple[str, str]:
     """Return the question and its answer, in a form that the question shows or in short."""
     quote = rng.choice(_QUOTES)
-    asked = rng.choice(relation.up if upward else relation.down).format(p=quote.format(path[0]))
+    end = _End.draw(rng) if upward and rng.random() < 0.6 else None
+    asked = end.ask(rng) if end else rng.choice(relation.up if upward else relation.down)
+    asked = asked.format(p=quote.format(path[0]))
     if rng.random() < 0.2:
         return " ".join(filter(None, (asked, notes(rng)))), path[-1]
-    lead, (opening, closing) = _lead(rng), _shape(rng)
+    lead = end.lead(rng) if end and rng.random() < 0.7 else _lead(rng)
+    opening, closing = _shape(rng)
 
     def told(first: str, last: str) -> str:
         return f"{lead.format(p=quote.format(first))} {opening}{last}{closing}."
@@ -249,6 +275,46 @@ def _question(
         text = rng.choice(("\n\n", "\n", " ")).join(filter(None, parts))
         if len(text) <= _QUESTION_CHARS:
             return text, told(path[0], path[-1])
+
+
+class _End(NamedTuple):
+    """The upper end of a chain in words put together, some that mean nothing among them."""
+
+    which: str
+    way: str
+    where: str
+
+    @classmethod
+    def draw(cls, rng: random.Random) -> "_End":
+        """Draw how the end is called, how a chain leads there, and where that is told."""
+        which = f"{rng.choice(_FARTHEST)} {rng.choice(_PEOPLE)}"
+        if rng.random() < 0.4:
+            which = f"{rng.choice((*_FARTHEST, made_up(rng)))} {kind(rng, 'people', 'things')}"
+        way = rng.choice(_WAYS)
+        if rng.random() < 0.3:
+            way = f"{{p}} {rng.choice(('can', 'may', 'is to', 'would'))} {made_up(rng)} {_to(rng)}"
+        where = rng.choice(_WHERE)
+        if rng.random() < 0.2:
+            where = f" in the {made_up(rng)} {kind(rng, 'things')}"
+        return cls(which, rng.choice(("", "that ", "whom ")) + way, where)
+
+    def ask(self, rng: random.Random) -> str:
+        """Return a question with a place for the name it starts from."""
+        told = f"the {self.which} {self.way}{self.where}"
+        if rng.random() < 0.65:
+            return f"{rng.choice(_WHO)} {told}?"
+        return f"{rng.choice(_TELL)} {told}."
+
+    def lead(self, rng: random.Random) -> str:
+        """Return the beginning of a sentence that ends with the answer."""
+        opening = rng.choice(
+            ("So the", "The", "Thus the", "Hence the", "Therefore the", "Then the")
+        )
+        return f"{opening} {self.which} {self.way}{self.where} is"
+
+
+def _to(rng: random.Random) -> str:
+    return rng.choice(("to", "back to", "up to", "from", "away to", "out to"))
 
 
 def _example(
@@ -282,7 +348,10 @@ def _frame(rng: random.Random, text: str, question: str) -> str:
         ("Some papers I found:", "Read all of this.", f"From the files of {made_up(rng)}:", "Text:")
     )
     opening = " ".join(filter(None, (roles(rng), opening)))
-    ending = rng.choice(("My question: ", "", "Now tell me. ", "With that read: "))
+    ending = rng.choice(_BEFORE_QUESTION)
+    tag = rng.choice(("text", "papers", made_up(rng), made_up(rng).capitalize()))
+    if rng.random() < 0.4:
+        text = f"<{tag}>\n{text}\n</{tag}>"
     return f"{opening}\n\n{text}\n\n{ending}{question}"
 
 

@@ -11,7 +11,7 @@ import orjson
 
 from sculptor.mom.recipes.corpus.scene import Scene, Turn, say, system, user
 from sculptor.mom.recipes.corpus.wording import draw_wording
-from sculptor.mom.recipes.corpus.words import NAMING, SAYING, distinct, made_up, pick
+from sculptor.mom.recipes.corpus.words import NAMING, SAYING, distinct, kind, made_up
 
 _TALK = (
     (("Hello!", "Hi.", "Good morning.", "Hey there"), ("Hello. What shall I look up?",)),
@@ -84,7 +84,7 @@ def _facts(rng: random.Random, count: int) -> Turn:
     text = "\n".join(stated.fill(item, value) for item, value in values.items())
     asked = rng.sample(items, rng.randint(1, min(len(items), 12)))
     wording = draw_wording(rng)
-    question = f"{text}\n\nWhich {pick(rng, 'states')} have {', '.join(asked)}? {wording.demand}"
+    question = f"{text}\n\nWhich {kind(rng, 'states')} have {', '.join(asked)}? {wording.demand}"
     return _turn(question, "\n".join(wording.fill(item, values[item]) for item in asked))
 
 

@@ -21,10 +21,10 @@ from sculptor.mom.recipes.corpus.scene import Scene, Wire, one_answer, user
 from sculptor.mom.recipes.corpus.words import (
     SAYING,
     distinct,
+    kind,
     name,
     pair_of_words,
     phrase,
-    pick,
     place,
 )
 
@@ -193,8 +193,8 @@ def _kinds(rng: random.Random, count: int) -> list[tuple[str, str]]:
         return rng.sample(_KINDS, count)
     drawn = []
     for sentence, question in rng.sample(_COMPOSED, count):
-        kind = phrase(rng) if rng.random() < 0.6 else pick(rng, "states")
-        drawn.append((sentence.replace("{k}", kind), question.replace("{k}", kind)))
+        told = phrase(rng) if rng.random() < 0.5 else kind(rng, "states", "things")
+        drawn.append((sentence.replace("{k}", told), question.replace("{k}", told)))
     return drawn
 
 

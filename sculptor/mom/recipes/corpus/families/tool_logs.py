@@ -48,6 +48,8 @@ _QUESTIONS = (
     "I want to know {items} as they are after the last change.",
     "Do not read them again. How are {items} set?",
 )
+_UNIT_WORDS = ("unit", "part", "device", "A", "UNIT", "name", "machine", "block", "where")
+_FIELD_WORDS = ("field", "figure", "B", "FIELD", "entry", "item", "number", "what", "option")
 _SUFFIXES = ("", "", "", "_pct", "_kb", "_s", "_min", "_rate", "_size", "_no")
 
 
@@ -90,7 +92,10 @@ def _draw(rng: random.Random, style: "_Style", *, family: str, chars: int) -> Sc
     asked = rng.sample(often, min(len(often), rng.choice((1, 2, 3, 4, 6, 8))))
     joint = rng.choice((".", ".", "/", " ", ":", " -> ", "::", "'s "))
     labels = [f"{unit}{joint}{field}" for unit, field in asked]
-    wording = draw_wording(rng)
+    place = f"{rng.choice(_UNIT_WORDS)}{joint}{rng.choice(_FIELD_WORDS)}"
+    opening, closing = rng.choice((("", ""), ("", ""), ("<", ">"), ("[", "]"), ("{", "}")))
+    marked = f"{opening}{place}{closing}" if rng.random() < 0.5 else ""
+    wording = draw_wording(rng, place=marked)
     question = rng.choice(_QUESTIONS).format(items=", ".join(labels))
     said = (*log.messages, user(f"{question} {wording.demand}"))
     asks = [

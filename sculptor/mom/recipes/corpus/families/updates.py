@@ -23,7 +23,7 @@ from sculptor.mom.recipes.corpus.moves import (
 from sculptor.mom.recipes.corpus.scene import Move, Scene, Turn, Wire, one_answer, say, user
 from sculptor.mom.recipes.corpus.streams import Stream, draw_stream, messages_of
 from sculptor.mom.recipes.corpus.wording import draw_wording
-from sculptor.mom.recipes.corpus.words import made_up, pick
+from sculptor.mom.recipes.corpus.words import kind, made_up
 from sculptor.search import nearest
 
 CONTEXT_CHARS = 60
@@ -51,6 +51,8 @@ _QUESTIONS = (
     "Say for {items} what stands there after everything.",
     "These are the {groups} I ask for: {items}. What is the {newest} {state} of each?",
 )
+_ORDERS = ("Tell", "Report", "List", "Name", "Give me", "Now write", "Recall", "Find", "Please say")
+_QUERIES = ("What is", "What are", "Which is", "What was", "Could you tell", "What would be")
 _ONE = (
     "What does {item} hold at the end?",
     "And {item}, which {state} has it now?",
@@ -99,7 +101,8 @@ def _many(rng: random.Random, drawn: Stream) -> Scene | None:
         asked = rng.sample(asked, rng.randint(2, len(asked) - 1))
     wording, separator = draw_wording(rng), rng.choice(_SEPARATORS)
     listed = separator.join(asked)
-    question = _fill(rng, rng.choice(_QUESTIONS), drawn.groups, items=listed)
+    asked_for = rng.choice(_QUESTIONS) if rng.random() < 0.5 else _composed(rng)
+    question = _fill(rng, asked_for, drawn.groups, items=listed)
     question = f"{question} {wording.demand}"
     if len(question) > QUESTION_CHARS:
         return None
@@ -115,6 +118,28 @@ def _many(rng: random.Random, drawn: Stream) -> Scene | None:
     if not _lead_on(str(said[-1]["content"]), asks, asked):
         return None
     return _scene("updates", drawn, said, asks, asked)
+
+
+def _composed(rng: random.Random) -> str:
+    """Put a question for many items together, words that mean nothing among its parts."""
+    of = rng.choice(("{items}", "({items})", "of {items}", "for {items}", "[{items}]"))
+    what = rng.choice(
+        (
+            "the {newest} {state}",
+            "the {newest} {state} of each",
+            "the {newest} {state} of every {one}",
+            "all {state}",
+            "what each {one} {does}",
+            "how every {one} {does}",
+        )
+    )
+    what = what.replace("{one}", kind(rng, "groups")).replace("{does}", made_up(rng))
+    tail = rng.choice(
+        ("", "", f" you are {made_up(rng)}", f" in all this {made_up(rng)}", " above")
+    )
+    if rng.random() < 0.5:
+        return f"{rng.choice(_ORDERS)} {what} {of}{tail}{rng.choice('.:;')}"
+    return f"{rng.choice(_QUERIES)} {what} {of}{tail}?"
 
 
 def _onward(item: str, separator: str) -> str:
@@ -258,5 +283,5 @@ _KINDS = (_many, _one, _count, _absent, _misspelled)
 
 
 def _fill(rng: random.Random, template: str, groups: str, **words: str) -> str:
-    state, newest = pick(rng, "states"), pick(rng, "newest")
+    state, newest = kind(rng, "states", "things"), kind(rng, "newest", "adjectives")
     return template.format(groups=groups, state=state, newest=newest, **words)
