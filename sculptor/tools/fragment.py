@@ -19,6 +19,13 @@ from sculptor.tools.needs import ToolAnswer, Work
 
 DEFAULT_PIECES = 5
 
+_PREVIEWED = 40
+"""A longer table of pieces goes without their first and last words."""
+
+_TOLD = 4
+"""Pieces told of by a call that hides at once; all are in view as markers with their IDs, and a
+table of them all would cost what hiding them saved."""
+
 
 class Found(NamedTuple):
     """A range between two markers, and how often the first of them occurs."""
@@ -51,7 +58,7 @@ def full_fragment(context: Context, arguments: FullFragment) -> Work:
     for where in ranges:
         pieces = _pieces(context, where, arguments.num_fragments, arguments.size_tokens)
         cuts.append(Cut(where, pieces))
-    before = {leaf.id for leaf in context.fragments()}
+    before = {leaf.id: leaf.status for leaf in context.fragments()}
     shown = [leaf for where in ranges for leaf in _met(context, where)]
     if arguments.fold_except is None:
         receipt = context.perform(*cuts, author="model", reason="fragment_context")
@@ -67,11 +74,18 @@ def full_fragment(context: Context, arguments: FullFragment) -> Work:
     if not shown:
         note = f"No unprotected message is over {MIN_MESSAGE_TOKENS} tokens; nothing was cut."
         return {"ok": True, "changed": False, "fragments": [], "note": note}
-    table = [describe(context, leaf, preview=len(shown) <= 40) for leaf in shown]
+    changed = [leaf for leaf in shown if before.get(leaf.id) != leaf.status]
     new = sum(leaf.id not in before for leaf in shown)
-    answer = acknowledge(receipt, fragments=table, new=new)
-    if arguments.fold_except is not None and receipt.undo:
-        answer |= hidden_by(context, [leaf.id for leaf in shown if leaf.status == "folded"])
+    if arguments.fold_except is None:
+        table = [describe(context, leaf, preview=len(shown) <= _PREVIEWED) for leaf in shown]
+        answer = acknowledge(receipt, fragments=table, new=new)
+    else:
+        rows = [describe(context, leaf) for leaf in changed[:_TOLD]]
+        answer = acknowledge(receipt, fragments=rows, new=new)
+        if len(shown) > len(rows):
+            answer["others"] = len(shown) - len(rows)
+        if receipt.undo:
+            answer |= hidden_by(context, [leaf.id for leaf in shown if leaf.status == "folded"])
     return answer if found is None else _with_note(answer, found)
 
 

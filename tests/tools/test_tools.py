@@ -127,7 +127,9 @@ def test_cut_and_fold_in_one_call_says_which_last_values_are_hidden() -> None:
     context = make_context()
     answer = use(context, "fragment_context", role="user", num_fragments=10, fold_except=[1, 2])
     states = [row["state"] for row in answer["fragments"]]
-    assert states == ["visible"] * 2 + ["folded"] * 8
+    assert states == ["visible"] * 2 + ["folded"] * 2
+    assert answer["others"] == 6
+    assert [leaf.status for leaf in context.fragments()] == ["visible"] * 2 + ["folded"] * 8
     assert answer["last_value_hidden_keys"] == 7
     assert context.depth == 1
     use(context, "undo", operation="o1")
@@ -145,7 +147,8 @@ def test_a_piece_to_spare_must_be_one(kept: list[int]) -> None:
     assert context.depth == 0
     assert not list(context.fragments())
     ends = use(context, "fragment_context", role="user", num_fragments=10, fold_except=[10, -10])
-    states = [row["state"] for row in ends["fragments"]]
+    assert ends["others"] == 6
+    states = [leaf.status for leaf in context.fragments()]
     assert states == ["visible", *["folded"] * 8, "visible"]
 
 

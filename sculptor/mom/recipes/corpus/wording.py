@@ -19,6 +19,10 @@ _PLACES = (
     ("{item}", "{entry}"),
     ("(item)", "(your answer)"),
     ("ITEM", "ENTRY"),
+    ("item", "entry"),
+    ("name", "reading"),
+    ("NAME", "STATE"),
+    ("thing", "what it is"),
     ("<A>", "<B>"),
     ("___", "____"),
 )

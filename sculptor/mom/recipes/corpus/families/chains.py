@@ -242,8 +242,13 @@ def _link(rng: random.Random, relation: _Relation, upper: str, lower: str) -> st
 def _scatter(rng: random.Random, paragraphs: list[str], sentences: Sequence[str]) -> str:
     order = rng.sample(sentences, len(sentences))
     for sentence in order:
-        at = rng.randrange(len(paragraphs) + 1)
-        if at < len(paragraphs) and rng.random() < 0.6:
+        at, way = rng.randrange(len(paragraphs) + 1), rng.random()
+        if at < len(paragraphs) and way < 0.3:
+            words = paragraphs[at].split(" ")
+            cut = rng.randrange(len(words) + 1)
+            parts = (" ".join(words[:cut]), sentence, " ".join(words[cut:]))
+            paragraphs[at] = "\n".join(filter(None, parts))
+        elif at < len(paragraphs) and way < 0.6:
             paragraphs[at] = f"{sentence} {paragraphs[at]}"
         else:
             paragraphs.insert(at, sentence)
@@ -356,12 +361,17 @@ def _frame(rng: random.Random, text: str, question: str) -> str:
 
 
 def _climb(path: Sequence[str], answer: str) -> Script:
-    """Search each name on the path, the last one too: nothing leads on from it."""
+    """Search each name on the path, the last one too: nothing leads on from it.
+
+    The name asked about is searched along, so that what is asked and how it is to be answered stand
+    close by, however many steps the chain has.
+    """
 
     def script() -> Steps:
         yield put_away()
         for reached in path:
-            call = search([reached], max_results=MAX_HITS, context_size=CONTEXT_CHARS)
+            queries = [reached] if reached == path[0] else [reached, path[0]]
+            call = search(queries, max_results=MAX_HITS, context_size=CONTEXT_CHARS)
             yield Move(calls=(call,))
         yield Move(text=answer)
 

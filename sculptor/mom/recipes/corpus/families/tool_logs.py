@@ -20,6 +20,9 @@ from sculptor.mom.recipes.corpus.words import code, distinct, made_up, number, p
 
 CONTEXT_CHARS = 50
 
+_PER_CALL = 8
+"""One call looks up all: a search of results alone cannot bring back where the question goes on."""
+
 OPTIONS: Mapping[str, Any] = {
     "mode": "regex",
     "role": "tool",
@@ -92,9 +95,10 @@ def _draw(rng: random.Random, style: "_Style", *, family: str, chars: int) -> Sc
     asked = rng.sample(often, min(len(often), rng.choice((1, 2, 3, 4, 6, 8))))
     joint = rng.choice((".", ".", "/", " ", ":", " -> ", "::", "'s "))
     labels = [f"{unit}{joint}{field}" for unit, field in asked]
-    place = f"{rng.choice(_UNIT_WORDS)}{joint}{rng.choice(_FIELD_WORDS)}"
-    opening, closing = rng.choice((("", ""), ("", ""), ("<", ">"), ("[", "]"), ("{", "}")))
-    marked = f"{opening}{place}{closing}" if rng.random() < 0.5 else ""
+    unit_word = style.unit if rng.random() < 0.5 else rng.choice(_UNIT_WORDS)
+    place = f"{unit_word}{joint}{rng.choice((*_FIELD_WORDS, plain(made_up(rng))))}"
+    opening, closing = rng.choice((*[("", "")] * 4, ("<", ">"), ("[", "]"), ("{", "}")))
+    marked = f"{opening}{place}{closing}" if rng.random() < 0.75 else ""
     wording = draw_wording(rng, place=marked)
     question = rng.choice(_QUESTIONS).format(items=", ".join(labels))
     said = (*log.messages, user(f"{question} {wording.demand}"))
@@ -110,7 +114,7 @@ def _scene(
 ) -> Scene:
     size = sum(len(orjson.dumps(message)) for message in said)
     direct = say("\n".join(ask.line for ask in asks))
-    script = look_up(asks, options=OPTIONS) if needs_tools(size) else direct
+    script = look_up(asks, options=OPTIONS, per_call=_PER_CALL) if needs_tools(size) else direct
     turn = Turn(said=tuple(said), direct=direct, tools=script)
     return Scene(family=family, turns=(turn,), tools=tools)
 
