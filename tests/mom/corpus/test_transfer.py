@@ -74,7 +74,7 @@ def test_every_setting_that_holds_is_found(cell) -> None:
     sample = task.sample(task.draw(cell))
     names = {item: item.split(".") for item in sample.reference}
     asks = [
-        Ask(query=f"{unit}[^}}]*{field}", line=f"{item} = {sample.reference[item]}")
+        Ask(query=f'{unit}"[^}}]*{field}"', line=f"{item} = {sample.reference[item]}")
         for item, (unit, field) in names.items()
     ]
     played = _worked(sample, asks, tool_logs.OPTIONS)

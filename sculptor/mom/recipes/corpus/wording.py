@@ -51,6 +51,55 @@ _DEMANDS = (
 )
 
 
+_WHEN = (
+    "",
+    "",
+    "",
+    "In closing, ",
+    "When done, ",
+    "Last of all, ",
+    "Once you know, ",
+    "To end with, ",
+)
+_WRITES = ("write", "set down", "give", "place", "state", "enter", "put down", "tell")
+_FOUND = ("what you found", "your result", "it", "the outcome", "what holds", "the reply", "that")
+_MANNER = (
+    "in this way",
+    "as shown",
+    "like this",
+    "in the same words",
+    "so",
+    "in such a sentence",
+    "as one line",
+    "by this pattern",
+)
+_SHOWN = (
+    "For instance",
+    "Such as",
+    "Like so",
+    "As in",
+    "E.g.",
+    "Say",
+    "Model",
+    "Thus",
+    "It may read",
+)
+
+
+def composed_demand(rng: random.Random, shown: str, *, within: str = "") -> str:
+    """Return a demand for a form put together at random; ``within`` says what it is to stand in."""
+    manner = f"within {within}" if within and rng.random() < 0.6 else rng.choice(_MANNER)
+    text = f"{rng.choice(_WHEN)}{rng.choice(_WRITES)} {rng.choice(_FOUND)} {manner}"
+    if rng.random() < 0.15:
+        text = f"{made_up(rng)} {text}"
+    text = text[:1].upper() + text[1:]
+    lead = made_up(rng).capitalize() if rng.random() < 0.15 else rng.choice(_SHOWN)
+    quote = rng.choice(('"{}"', "'{}'", "`{}`", "{}", '"{}"'))
+    if rng.random() < 0.3:
+        return f"{text}: {quote.format(shown)}"
+    return f"{text}. {lead}{rng.choice((':', ':', ','))} {quote.format(shown)}"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wording:
     """One form; ``line`` holds ``{0}`` where the item stands and ``{1}`` where its value does."""
@@ -69,6 +118,8 @@ def draw_wording(rng: random.Random, *, place: str = "") -> Wording:
     line = _line(rng, state) if rng.random() < 0.6 else _free_line(rng)
     places = rng.choice(_PLACES) if rng.random() < 0.3 else _places(rng, state)
     shown = line.replace("{0}", place or places[0]).replace("{1}", places[1])
+    if rng.random() < 0.4:
+        return Wording(line=line, demand=composed_demand(rng, shown))
     return Wording(line=line, demand=rng.choice(_DEMANDS).format(shown))
 
 

@@ -124,6 +124,9 @@ def number(rng: random.Random) -> str:
 
 def hexadecimal(rng: random.Random) -> str:
     """Draw a hexadecimal string."""
+    if rng.random() < 0.2:
+        groups = (f"{rng.getrandbits(16):04x}" for _ in range(rng.randint(2, 6)))
+        return "-".join(groups)
     return f"{rng.getrandbits(48):012x}"[: rng.choice((6, 8, 12))]
 
 

@@ -14,12 +14,13 @@ from sculptor.mom.recipes.corpus.instructions import notes, numbered_examples, r
 from sculptor.mom.recipes.corpus.moves import Steps, needs_tools, put_away, search
 from sculptor.mom.recipes.corpus.prose import essay
 from sculptor.mom.recipes.corpus.scene import Move, Scene, Script, one_answer, user
+from sculptor.mom.recipes.corpus.wording import composed_demand
 from sculptor.mom.recipes.corpus.words import code, distinct, kind, made_up, name, place
 
 CONTEXT_CHARS = 80
 MAX_HITS = 6
 
-_QUESTION_CHARS = 1_600
+_QUESTION_CHARS = 1_900
 """Longer questions, examples and all, would not stay in view whole."""
 
 
@@ -235,8 +236,43 @@ def draw(rng: random.Random, *, chars: int) -> Scene:
 
 
 def _link(rng: random.Random, relation: _Relation, upper: str, lower: str) -> str:
-    text = rng.choice(relation.links).format(u=upper, l=lower, r=rng.choice(_TERMS))
+    links = (_kinship(rng),) if relation is _KIN and rng.random() < 0.5 else relation.links
+    text = rng.choice(links).format(u=upper, l=lower, r=rng.choice(_TERMS))
     return text[:1].upper() + text[1:]
+
+
+def _kinship(rng: random.Random) -> str:
+    """Put a sentence of kinship together; either may be named again in the rest of it."""
+    how = rng.choice(
+        ("plainly", "by all papers", "as told", made_up(rng), "no less than", "surely")
+    )
+    rest = rng.choice(
+        (
+            f" and {{l}}'s {made_up(rng)} as well",
+            f", besides being {{l}}'s {made_up(rng)}",
+            f"; {{l}} {made_up(rng)} the {kind(rng, 'things')}",
+            f", and {{u}} {made_up(rng)} for {{l}}",
+            f" more than {{l}}'s {kind(rng, 'people')}",
+            f", so {{l}} keeps the {kind(rng, 'things')} of {{u}}",
+            f", the {kind(rng, 'things')} of {{l}} says",
+        )
+    )
+    base = rng.choice(
+        (
+            "{u} is {how} {l}'s {r}{rest}.",
+            "{l}'s {r} is {how} {u}{rest}.",
+            "{u}, {how} {l}'s {r}, {verb} the {noun}{rest}.",
+            "As for {l}, {u} is {how} the {r}{rest}.",
+            "While {l} {verb}, {u} was {how} {l}'s {r}{rest}.",
+            "To {l}, {u} is {how} a {r}{rest}.",
+            "In {l}'s {noun}, {u} was {how} {l}'s {r}{rest}.",
+            "{l} is {how} a child of {u}{rest}.",
+        )
+    )
+    words = {"how": how, "rest": rest if rng.random() < 0.7 else "", "verb": made_up(rng)}
+    for name_, word in (words | {"noun": kind(rng, "things")}).items():
+        base = base.replace(f"{{{name_}}}", word)
+    return base
 
 
 def _scatter(rng: random.Random, paragraphs: list[str], sentences: Sequence[str]) -> str:
@@ -263,7 +299,7 @@ def _question(
     end = _End.draw(rng) if upward and rng.random() < 0.6 else None
     asked = end.ask(rng) if end else rng.choice(relation.up if upward else relation.down)
     asked = asked.format(p=quote.format(path[0]))
-    if rng.random() < 0.2:
+    if rng.random() < 0.1:
         return " ".join(filter(None, (asked, notes(rng)))), path[-1]
     lead = end.lead(rng) if end and rng.random() < 0.7 else _lead(rng)
     opening, closing = _shape(rng)
@@ -271,7 +307,10 @@ def _question(
     def told(first: str, last: str) -> str:
         return f"{lead.format(p=quote.format(first))} {opening}{last}{closing}."
 
-    rule = rng.choice(_DEMANDS).format(told(path[0], rng.choice(_GAPS)))
+    form = told(path[0], rng.choice(_GAPS))
+    rule = rng.choice(_DEMANDS).format(form)
+    if rng.random() < 0.6:
+        rule = composed_demand(rng, form, within=f"{opening}{closing}")
     while True:
         examples = [
             _example(rng, relation, upward, told) for _ in range(rng.choice((0, 0, 1, 2, 3)))
@@ -306,9 +345,11 @@ class _End(NamedTuple):
     def ask(self, rng: random.Random) -> str:
         """Return a question with a place for the name it starts from."""
         told = f"the {self.which} {self.way}{self.where}"
-        if rng.random() < 0.65:
-            return f"{rng.choice(_WHO)} {told}?"
-        return f"{rng.choice(_TELL)} {told}."
+        before = _preface(rng) if rng.random() < 0.4 else ""
+        asked = f"{rng.choice(_WHO)} {told}?"
+        if rng.random() < 0.35:
+            asked = f"{rng.choice(_TELL)} {told}."
+        return before + (asked[:1].lower() + asked[1:] if before else asked)
 
     def lead(self, rng: random.Random) -> str:
         """Return the beginning of a sentence that ends with the answer."""
@@ -316,6 +357,22 @@ class _End(NamedTuple):
             ("So the", "The", "Thus the", "Hence the", "Therefore the", "Then the")
         )
         return f"{opening} {self.which} {self.way}{self.where} is"
+
+
+def _preface(rng: random.Random) -> str:
+    """Return words before a question that name nobody."""
+    noun = kind(rng, "things", "people")
+    return rng.choice(
+        (
+            f"Going by the {noun} above, ",
+            "With all that in mind, ",
+            f"Taking every {noun} as told, ",
+            f"By what the {noun} says here, ",
+            f"{made_up(rng).capitalize()} {made_up(rng)} above, ",
+            "As far as these lines tell, ",
+            f"Now that you know the {noun}, ",
+        )
+    )
 
 
 def _to(rng: random.Random) -> str:

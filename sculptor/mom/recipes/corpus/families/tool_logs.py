@@ -2,7 +2,7 @@
 
 An agent has read and changed values of a few units with its client's tools; results are JSON with
 lines that nobody needs. A value is found by a pattern: the unit, then its field within one object,
-last match.
+last match. The quotes around both tell a result from the question, which a search brings back too.
 """
 
 import random
@@ -16,16 +16,12 @@ from sculptor.mom.recipes.corpus.moves import Ask, look_up, needs_tools
 from sculptor.mom.recipes.corpus.prose import sentence
 from sculptor.mom.recipes.corpus.scene import Scene, Turn, Wire, say, user
 from sculptor.mom.recipes.corpus.wording import draw_wording
-from sculptor.mom.recipes.corpus.words import code, distinct, made_up, number, pick
+from sculptor.mom.recipes.corpus.words import code, distinct, kind, made_up, number, pick
 
-CONTEXT_CHARS = 50
-
-_PER_CALL = 8
-"""One call looks up all: a search of results alone cannot bring back where the question goes on."""
+CONTEXT_CHARS = 80
 
 OPTIONS: Mapping[str, Any] = {
     "mode": "regex",
-    "role": "tool",
     "context_size": CONTEXT_CHARS,
     "latest_per_query": True,
 }
@@ -50,6 +46,15 @@ _QUESTIONS = (
     "List how it is with {items}, by the results alone.",
     "I want to know {items} as they are after the last change.",
     "Do not read them again. How are {items} set?",
+)
+_BEFORE = (
+    "Stop calling",
+    "Leave the tools alone now",
+    "By the results and nothing else",
+    "From all that came back",
+    "Without another call",
+    "Going by the last of the results",
+    "Use what you have seen",
 )
 _UNIT_WORDS = ("unit", "part", "device", "A", "UNIT", "name", "machine", "block", "where")
 _FIELD_WORDS = ("field", "figure", "B", "FIELD", "entry", "item", "number", "what", "option")
@@ -100,13 +105,40 @@ def _draw(rng: random.Random, style: "_Style", *, family: str, chars: int) -> Sc
     opening, closing = rng.choice((*[("", "")] * 4, ("<", ">"), ("[", "]"), ("{", "}")))
     marked = f"{opening}{place}{closing}" if rng.random() < 0.75 else ""
     wording = draw_wording(rng, place=marked)
-    question = rng.choice(_QUESTIONS).format(items=", ".join(labels))
+    asked_for = rng.choice(_QUESTIONS) if rng.random() < 0.5 else _composed(rng)
+    question = asked_for.format(items=", ".join(labels))
     said = (*log.messages, user(f"{question} {wording.demand}"))
     asks = [
-        Ask(query=f"{unit}[^}}]*{field}", line=wording.fill(label, log.last[unit, field]))
+        Ask(
+            query=_pattern(style, unit, field),
+            line=wording.fill(label, log.last[unit, field]),
+            onward=f", {label}, ",
+        )
         for (unit, field), label in zip(asked, labels, strict=True)
     ]
     return _scene(family, said, asks, tools=(_reads(reads), _sets(sets)))
+
+
+def _composed(rng: random.Random) -> str:
+    """Put a question together, words that mean nothing among its parts."""
+    before = rng.choice(_BEFORE)
+    what = rng.choice(
+        ("{kind} {does}", "{kind} is {does}", "{kind} {does} now", "last {kind} {does}")
+    )
+    what = what.replace("{kind}", kind(rng, "states", "things")).replace("{does}", made_up(rng))
+    group = kind(rng, "groups", "things")
+    return rng.choice(
+        (
+            f"{before}: which {what} for each of these {group}: {{items}}?",
+            f"{before}. What {what} for {{items}}?",
+            f"{before}, list the {what} of {{items}}.",
+            f"{before}: {{items}}. Which {what}?",
+        )
+    )
+
+
+def _pattern(style: "_Style", unit: str, field: str) -> str:
+    return f"# {unit}\\s[^#]*{field}: " if style.sheet else f'{unit}"[^}}]*{field}"'
 
 
 def _scene(
@@ -114,7 +146,7 @@ def _scene(
 ) -> Scene:
     size = sum(len(orjson.dumps(message)) for message in said)
     direct = say("\n".join(ask.line for ask in asks))
-    script = look_up(asks, options=OPTIONS, per_call=_PER_CALL) if needs_tools(size) else direct
+    script = look_up(asks, options=OPTIONS) if needs_tools(size) else direct
     turn = Turn(said=tuple(said), direct=direct, tools=script)
     return Scene(family=family, turns=(turn,), tools=tools)
 
