@@ -267,10 +267,23 @@ def _kinship(rng: random.Random) -> str:
             "To {l}, {u} is {how} a {r}{rest}.",
             "In {l}'s {noun}, {u} was {how} {l}'s {r}{rest}.",
             "{l} is {how} a child of {u}{rest}.",
+            "{Cap} {l}'s {noun}, {u} {verb} {how} {l}'s {r}{rest}.",
+            "{Cap} {l}, {u} {verb} not {how} a {r}{rest}.",
+            "{u} is {how} {few} {l}'s {r} {two} {l}'s {noun}{rest}.",
+            "{Cap} {u}, {l}'s {r} and {l}'s {noun}{rest}, {verb} the {few} of {l}.",
+            "{Cap} {how} {l}'s {r}: {u}{rest}.",
         )
     )
-    words = {"how": how, "rest": rest if rng.random() < 0.7 else "", "verb": made_up(rng)}
-    for name_, word in (words | {"noun": kind(rng, "things")}).items():
+    words = {
+        "how": how,
+        "rest": rest if rng.random() < 0.7 else "",
+        "verb": made_up(rng),
+        "noun": kind(rng, "things"),
+        "few": rng.choice(("not alone", "both", "rather", made_up(rng))),
+        "two": rng.choice(("and besides", "and even", "as much as", made_up(rng))),
+        "Cap": rng.choice(("In", "At", "Through", "After", "With", made_up(rng).capitalize())),
+    }
+    for name_, word in words.items():
         base = base.replace(f"{{{name_}}}", word)
     return base
 
