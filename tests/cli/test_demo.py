@@ -31,16 +31,29 @@ def _logs_as_before() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def found() -> Demo:
+def server() -> Iterator[str]:
+    values = {"port": 0, "store": "memory", "drain_seconds": 1, "backend": "scripted"}
+    url, stop = serve_in_thread(Settings.model_validate(values))
+    yield url
+    stop()
+
+
+@pytest.fixture(scope="module")
+def found(server: str) -> Demo:
     told: list[str] = []
-    result = run_demo(progress=told.append)
-    assert told == [
-        "drawing a stream",
-        "starting a server",
-        "answering without the tools",
-        "answering with the tools",
-    ]
+    result = run_demo(server, progress=told.append)
+    assert told == ["drawing a stream", "answering without the tools", "answering with the tools"]
     return result
+
+
+def test_the_shipped_model_is_shown_where_no_server_is_named() -> None:
+    told: list[str] = []
+    result = run_demo(updates=8, progress=told.append)
+    assert told[:2] == ["drawing a stream", "starting a server"]
+    plain, managed = result.arms
+    assert (result.model, result.note) == ("sculptor-mom", "")
+    assert managed.steps > plain.steps == 1
+    assert managed.accuracy > 0.9
 
 
 def test_both_arms_are_right_and_one_is_short(found: Demo) -> None:
@@ -85,14 +98,6 @@ def test_a_view_is_shortened_between_its_markers() -> None:
         f"{'a' * 150} … 200 characters … {'b' * 150}\n{marker}\n{marker}\nbird: emu;"
     )
     assert shorten("short") == "short"
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    settings = Settings.model_validate({"port": 0, "store": "memory", "drain_seconds": 1})
-    url, stop = serve_in_thread(settings)
-    yield url
-    stop()
 
 
 @pytest.mark.parametrize("path", ["", "/", "/v1", "/v1/"])

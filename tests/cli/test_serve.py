@@ -22,7 +22,7 @@ from tests.server.stub_upstream import StubUpstream, say
 def test_it_tells_where_it_is_and_stops_cleanly(home: Path) -> None:
     with serving(home) as (process, told):
         assert told["base_url"] == f"{told['address']}/v1"
-        assert told["backend"] == "scripted"
+        assert told["backend"] == "mom"
         assert told["relays_client_key"] is False
         store = Path(told["store"])
         assert home in store.parents
@@ -106,7 +106,7 @@ def test_a_store_is_served_once(home: Path) -> None:
 
 def test_the_banner_says_where_to_point_a_client(home: Path) -> None:
     port = _free_port()
-    done = _banner(home, port)
+    done = _banner(home, port, "--backend", "scripted")
     assert f"Sculptor is listening on http://127.0.0.1:{port}\n" in done
     assert f"export OPENAI_BASE_URL=http://127.0.0.1:{port}/v1\n" in done
     assert f"http://127.0.0.1:{port}/docs\n" in done
@@ -170,9 +170,13 @@ def test_the_banner_tells_whose_keys_go_where() -> None:
     assert "small language model" in lines(backend="mom")["backend"]
 
 
-def _banner(home: Path, port: int) -> str:
+def test_the_shipped_model_answers_where_nothing_else_is_named(home: Path) -> None:
+    assert "mom, the small language model" in _banner(home, _free_port())
+
+
+def _banner(home: Path, port: int, *flags: str) -> str:
     process = subprocess.Popen(
-        [*COMMAND, "serve", "--port", str(port)],
+        [*COMMAND, "serve", "--port", str(port), *flags],
         cwd=home,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,

@@ -38,8 +38,8 @@ def test_a_client_inside_reaches_the_server_and_its_status_is_ours(home: Path) -
         check=False,
     )
     assert done.returncode == 7
-    assert done.stdout == "scripted True\n"
-    assert done.stderr.startswith("sculptor: serving scripted at http://127.0.0.1:")
+    assert done.stdout == "sculptor-mom True\n"
+    assert done.stderr.startswith("sculptor: serving mom at http://127.0.0.1:")
     assert done.stderr.count("\n") == 1
     assert not (home / "state").exists()
 

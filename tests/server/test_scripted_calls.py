@@ -72,7 +72,8 @@ def test_calls_spelled_side_by_side_go_one_by_one_where_asked() -> None:
 
 @pytest.fixture(scope="module")
 def client() -> Iterator[OpenAI]:
-    settings = Settings.model_validate({"port": 0, "store": "memory", "drain_seconds": 1})
+    values = {"port": 0, "store": "memory", "drain_seconds": 1, "backend": "scripted"}
+    settings = Settings.model_validate(values)
     url, stop = serve_in_thread(settings)
     with OpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0) as made:
         yield made

@@ -66,6 +66,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--n", type=int, default=200, help="samples a setting")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--max-tokens", type=int, default=1_024, help="limit of an answer")
+    parser.add_argument(
+        "--unheld", action="store_true", help="let the model write freely, its calls unconstrained"
+    )
     parser.add_argument("--report-only", action="store_true")
     return parser
 
@@ -91,6 +94,7 @@ def _run(options: argparse.Namespace) -> int:
         processes=options.processes,
         concurrency=options.concurrency,
         memory_mib=options.memory_mib,
+        unheld=options.unheld,
     )
     failed = 0
     if work.jobs and options.seconds > 0:
@@ -138,7 +142,7 @@ def _wait(processes: Any, seconds: float) -> None:
 
 def _sitting(options: argparse.Namespace) -> dict[str, object]:
     """Return how and from what samples are answered by this call."""
-    names = ("n", "seed", "max_tokens", "processes", "concurrency", "memory_mib")
+    names = ("n", "seed", "max_tokens", "processes", "concurrency", "memory_mib", "unheld")
     return {
         "command": f"python {shlex.join(sys.argv)}",
         "commit": _told(["git", "-C", str(ROOT), "rev-parse", "HEAD"]),

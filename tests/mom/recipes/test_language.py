@@ -166,7 +166,9 @@ def test_a_levelled_batch_is_the_same_work_in_a_fixed_shape() -> None:
     assert shapes[0] == shapes[1]
 
 
-@pytest.mark.parametrize("name", ["language_small", "language_b"])
+@pytest.mark.parametrize(
+    "name", ["language_small", "language_b", *(f"language_b_{n}" for n in (2, 3, 4))]
+)
 def test_shipped_recipes_can_be_read(name) -> None:
     recipe = load_recipe(RECIPES / f"{name}.toml")
     task = task_from_dict(recipe.task)

@@ -77,6 +77,18 @@ def test_figures_are_made_resumed_and_told_again(tmp_path: Path) -> None:
     assert "No cell tool-logs; there are pi-llm-sculptor:sculptor" in wrong.stderr
 
 
+def test_a_model_can_be_measured_without_being_held_to_a_form(tmp_path: Path) -> None:
+    weights, out = write_weights(tmp_path / "weights"), tmp_path / "out"
+    done = _run(
+        weights, "--out", out, "--processes", "1", "--cells", "tool-log:sculptor", "--unheld"
+    )
+    assert done.returncode == 0, done.stderr
+    result = json.loads((out / "result.json").read_text())
+    assert result["how"]["unheld"]
+    assert result["cells"][0]["total"]["n"] == 3
+    assert ", nothing held to its form; answered" in (out / "report.md").read_text()
+
+
 @pytest.fixture
 def _beside(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(RECIPE.parent))
