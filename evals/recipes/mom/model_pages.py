@@ -34,14 +34,15 @@ def write_pages(out: Path) -> None:
 
 def _page(result: Json, charts: Sequence[str]) -> str:
     weights, machine, how = result["weights"], result["machine"], result["how"]
-    cells, held_to_nothing = result["cells"], bool(how.get("unheld"))
+    cells = result["cells"]
+    free = ", nothing held to its form" if how.get("unheld") else ""
     lines = [
         f"# {result['title']}",
         "",
         f"Weights `{weights['fingerprint']}` ({weights['name']}), {machine['device']}, commit "
         f"`{result['commit'][:12]}`, {result['made']}. At most {how['n']} samples a setting, "
         f"seed {how['seed']}, tools `{how['admission']}`, processes: {how['processes']}, samples "
-        f"at a time in each: {how['concurrency']}{', nothing held to its form' * held_to_nothing}; answered in {result['sittings']} sittings, of "
+        f"at a time in each: {how['concurrency']}{free}; answered in {result['sittings']} sittings, of "
         "which this is the last:",
         "",
         f"`{result['command']}`",
