@@ -42,8 +42,8 @@ def _page(result: Json, charts: Sequence[str]) -> str:
         f"Weights `{weights['fingerprint']}` ({weights['name']}), {machine['device']}, commit "
         f"`{result['commit'][:12]}`, {result['made']}. At most {how['n']} samples a setting, "
         f"seed {how['seed']}, tools `{how['admission']}`, processes: {how['processes']}, samples "
-        f"at a time in each: {how['concurrency']}{free}; answered in {result['sittings']} sittings, "
-        "of which this is the last:",
+        f"at a time in each: {how['concurrency']}{free}; "
+        f"answered in {result['sittings']} sittings, of which this is the last:",
         "",
         f"`{result['command']}`",
         "",
