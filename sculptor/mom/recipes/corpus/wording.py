@@ -95,7 +95,13 @@ def composed_demand(rng: random.Random, shown: str, *, within: str = "") -> str:
     text = text[:1].upper() + text[1:]
     lead = made_up(rng).capitalize() if rng.random() < 0.15 else rng.choice(_SHOWN)
     quote = rng.choice(('"{}"', "'{}'", "`{}`", "{}", '"{}"'))
-    if rng.random() < 0.3:
+    way = rng.random()
+    if way < 0.15:
+        each = rng.choice(("each", "every one", "them", "all of it", f"the {made_up(rng)}"))
+        return (
+            f"{rng.choice(_WRITES).capitalize()} {each} {rng.choice(('as', 'by', 'like'))} {shown}"
+        )
+    if way < 0.4:
         return f"{text}: {quote.format(shown)}"
     return f"{text}. {lead}{rng.choice((':', ':', ','))} {quote.format(shown)}"
 
