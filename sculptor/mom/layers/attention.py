@@ -2,8 +2,8 @@
 
 Packed like everything else: a token sees itself and the ``window - 1`` tokens before it in its own
 sequence. The state is the keys and values of the last ``window`` tokens, so it is as constant in
-size as a memory's. Work is done in blocks of one window, which see themselves and the block
-before, so the cost is linear in the tokens.
+size as a memory's. Work is done in blocks of rows, which see themselves and the blocks before that
+reach into their window, so the cost is linear in the tokens.
 """
 
 from dataclasses import dataclass
@@ -14,6 +14,9 @@ from torch.nn import functional
 
 from sculptor.mom.layers.tensors import TensorRecord
 from sculptor.mom.ops.segments import last_rows, locate_rows, with_tails
+
+_BLOCK = 256
+"""Rows of a block at most: of the keys it is shown, all but so many are in some row's window."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,27 +143,31 @@ def _placed(x: Tensor, row: Tensor) -> Tensor:
 def _attend(
     q: Tensor, k: Tensor, v: Tensor, *, segment: Tensor, position: Tensor, window: int
 ) -> Tensor:
-    """Attend in blocks of ``window`` rows; places with a negative position hold nothing."""
+    """Attend in blocks of rows; places with a negative position hold nothing."""
     rows = q.shape[0]
     if rows == 0:
         return q
-    block = min(window, rows)
+    block = min(window, rows, _BLOCK)
+    before = -(-(window - 1) // block)
     spare = -rows % block
     q, k, v = (functional.pad(x, (0, 0, 0, 0, 0, spare)) for x in (q, k, v))
     segment, position = (functional.pad(x, (0, spare), value=-1) for x in (segment, position))
     q, k, v = (torch.unflatten(x, 0, (-1, block)).transpose(1, 2) for x in (q, k, v))
     segment, position = (torch.unflatten(x, 0, (-1, block)) for x in (segment, position))
-    k, v = (_with_block_before(x, dim=2) for x in (k, v))
-    key_segment = _with_block_before(segment, dim=1, fill=-2).unsqueeze(1)
-    key_position = _with_block_before(position, dim=1, fill=-1).unsqueeze(1)
+    k, v = (_with_blocks_before(x, before, dim=2) for x in (k, v))
+    key_segment = _with_blocks_before(segment, before, dim=1, fill=-2).unsqueeze(1)
+    key_position = _with_blocks_before(position, before, dim=1, fill=-1).unsqueeze(1)
     gap = position.unsqueeze(2) - key_position
-    own = torch.eye(block, 2 * block, dtype=torch.bool, device=q.device).roll(block, 1)
+    shown = (before + 1) * block
+    own = torch.eye(block, shown, dtype=torch.bool, device=q.device).roll(before * block, 1)
     seen = (segment.unsqueeze(2) == key_segment) & (gap >= 0) & (gap < window)
     seen = (seen & (key_position >= 0)) | own
     o = functional.scaled_dot_product_attention(q, k, v, attn_mask=seen.unsqueeze(1))
     return o.transpose(1, 2).flatten(0, 1)[:rows]
 
 
-def _with_block_before(x: Tensor, *, dim: int, fill: int = 0) -> Tensor:
-    before = torch.cat([torch.full_like(x[:1], fill), x[:-1]])
-    return torch.cat([before, x], dim=dim)
+def _with_blocks_before(x: Tensor, before: int, *, dim: int, fill: int = 0) -> Tensor:
+    """Put the ``before`` blocks before each block in front of it, along ``dim``."""
+    blocks = x.shape[0]
+    padded = torch.cat([x.new_full((before, *x.shape[1:]), fill), x])
+    return torch.cat([padded[i : i + blocks] for i in range(before + 1)], dim=dim)
