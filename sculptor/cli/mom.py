@@ -22,11 +22,51 @@ Threads = Annotated[int, typer.Option(min=0, help="CPU threads; 0 leaves the def
 
 
 @app.command()
-def info(recipe: RecipeFile, as_json: AsJson = False) -> None:
-    """Show a recipe's model: its weights, those one token uses, the size of its state.
+def info(
+    model: Annotated[
+        Path | None,
+        typer.Argument(
+            exists=True, help="A weights folder or a recipe (TOML); else what is served."
+        ),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show a model: how many weights it has, the size of its state, how it is served.
 
-    Example: sculptor mom info evals/recipes/mom/small.toml
+    Of a recipe (this needs torch) also how many weights one token uses.
+
+    Example: sculptor mom info
     """
+    if model is None or model.is_dir():
+        _tell(_weights_info(model), as_json=as_json)
+    else:
+        _tell(_recipe_info(model), as_json=as_json)
+
+
+def _weights_info(folder: Path | None) -> dict[str, object]:
+    from sculptor.cli.options import settings_of
+    from sculptor.errors import SettingsError
+    from sculptor.server.mom.loading import load_model
+    from sculptor.server.mom.places import need_weights
+
+    try:
+        loaded = load_model(need_weights(str(folder or settings_of().mom_weights)))
+    except SettingsError as error:
+        _fail(str(error))
+    weights, config = loaded.weights, loaded.weights.config
+    return {
+        "name": loaded.name,
+        "fingerprint": loaded.fingerprint,
+        "window_tokens": loaded.window_tokens,
+        "parameters": sum(weights.tensor(name).size for name in weights.names()),
+        "state_bytes": config.state_bytes,
+        "layers": config.layers,
+        "attention_layers": list(config.attention_layers),
+        "rule": str(config.rule),
+    }
+
+
+def _recipe_info(recipe: Path) -> dict[str, object]:
     _need_torch()
     import torch
 
@@ -39,7 +79,7 @@ def info(recipe: RecipeFile, as_json: AsJson = False) -> None:
         _fail(str(error))
     with torch.device("meta"):
         model = MomForCausalLM(config)
-    told = {
+    return {
         "parameters": count_parameters(model),
         "active_parameters": count_active(model),
         "state_bytes": config.state_bytes,
@@ -47,7 +87,6 @@ def info(recipe: RecipeFile, as_json: AsJson = False) -> None:
         "attention_layers": list(config.attention_layers),
         "rule": str(config.rule),
     }
-    _tell(told, as_json=as_json)
 
 
 @app.command()

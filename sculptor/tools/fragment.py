@@ -23,8 +23,8 @@ _PREVIEWED = 40
 """A longer table of pieces goes without their first and last words."""
 
 _TOLD = 4
-"""Pieces told of by a call that hides at once; all are in view as markers with their IDs, and a
-table of them all would cost what hiding them saved."""
+"""Pieces told of by a call that hides at once. The hidden ones are in view as markers with their
+IDs, those spared are named; a table of them all would cost what hiding them saved."""
 
 
 class Found(NamedTuple):
@@ -59,34 +59,50 @@ def full_fragment(context: Context, arguments: FullFragment) -> Work:
         pieces = _pieces(context, where, arguments.num_fragments, arguments.size_tokens)
         cuts.append(Cut(where, pieces))
     before = {leaf.id: leaf.status for leaf in context.fragments()}
-    shown = [leaf for where in ranges for leaf in _met(context, where)]
+    kept: list[FragmentId] = []
     if arguments.fold_except is None:
         receipt = context.perform(*cuts, author="model", reason="fragment_context")
     else:
         named = _named(context, cuts, found, arguments.role)
-        fold = Fold(tuple(_all_but(named, arguments.fold_except)))
-        receipt = context.perform(*cuts, fold, author="model", reason="fragment_context")
-    if found is not None:
-        shown = _met(context, found.range)
-    else:
-        wanted = set(_indexes(context, arguments.role))
-        shown = [leaf for leaf in context.fragments() if context.index_of(leaf.place) in wanted]
+        folded = tuple(_all_but(named, arguments.fold_except))
+        kept = [name for name in named if name not in set(folded)]
+        receipt = context.perform(*cuts, Fold(folded), author="model", reason="fragment_context")
+    shown = _shown(context, found, arguments.role)
     if not shown:
         note = f"No unprotected message is over {MIN_MESSAGE_TOKENS} tokens; nothing was cut."
         return {"ok": True, "changed": False, "fragments": [], "note": note}
-    changed = [leaf for leaf in shown if before.get(leaf.id) != leaf.status]
     new = sum(leaf.id not in before for leaf in shown)
     if arguments.fold_except is None:
         table = [describe(context, leaf, preview=len(shown) <= _PREVIEWED) for leaf in shown]
         answer = acknowledge(receipt, fragments=table, new=new)
     else:
-        rows = [describe(context, leaf) for leaf in changed[:_TOLD]]
-        answer = acknowledge(receipt, fragments=rows, new=new)
-        if len(shown) > len(rows):
-            answer["others"] = len(shown) - len(rows)
+        changed = [leaf for leaf in shown if before.get(leaf.id) != leaf.status]
+        answer = acknowledge(receipt, **_short(context, changed, new, len(shown)))
+        answer |= {"kept": kept} if kept else {}
         if receipt.undo:
-            answer |= hidden_by(context, [leaf.id for leaf in shown if leaf.status == "folded"])
+            answer |= hidden_by(context, [leaf.id for leaf in changed if leaf.status == "folded"])
     return answer if found is None else _with_note(answer, found)
+
+
+def _shown(context: Context, found: Found | None, role: str) -> list[Fragment]:
+    """Return the pieces between the markers, or those of all messages of a role."""
+    if found is not None:
+        return _met(context, found.range)
+    wanted = set(_indexes(context, role))
+    return [leaf for leaf in context.fragments() if context.index_of(leaf.place) in wanted]
+
+
+def _short(context: Context, changed: Sequence[Fragment], new: int, shown: int) -> ToolAnswer:
+    """Return the first rows of what a call changed, and how many pieces are not told of."""
+    told: ToolAnswer = {
+        "fragments": [describe(context, leaf) for leaf in changed[:_TOLD]],
+        "new": new,
+    }
+    if len(changed) > _TOLD:
+        told["others"] = len(changed) - _TOLD
+    if shown > len(changed):
+        told["unchanged"] = shown - len(changed)
+    return told
 
 
 def _ranges(context: Context, arguments: FullFragment) -> tuple[list[Range], Found | None]:

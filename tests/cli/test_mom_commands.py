@@ -159,3 +159,17 @@ def test_every_command_has_an_example(command: str) -> None:
     done = run(command, "--help")
     assert f"sculptor mom {command}" in done.stdout
     assert "Example" in done.stdout
+
+
+def test_info_tells_of_the_weights_that_would_be_served_or_are_named(
+    weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert told("info")["name"] == NAME
+    monkeypatch.delenv("SCULPTOR_MOM_WEIGHTS")
+    shipped = told("info")
+    assert (shipped["name"], shipped["window_tokens"]) == ("sculptor-mom", 16_384)
+    assert shipped["state_bytes"] == 9_268_240
+    assert told("info", str(weights))["parameters"] < shipped["parameters"]
+    empty = run("info", str(weights.parent))
+    assert empty.exit_code == 1
+    assert "holds no model" in empty.output

@@ -152,6 +152,40 @@ def test_a_piece_to_spare_must_be_one(kept: list[int]) -> None:
     assert states == ["visible", *["folded"] * 8, "visible"]
 
 
+def test_hiding_again_tells_of_what_this_call_did_alone() -> None:
+    context = make_context()
+    first = use(context, "fragment_context", role="user", num_fragments=6, fold_except=[-1])
+    assert (len(first["fragments"]), first["others"], first["new"]) == (4, 2, 6)
+    assert first["kept"] == [list(context.fragments())[-1].id]
+    assert any(word.startswith("value") for word in first["now_hidden_only"])
+    second = use(context, "fragment_context", role="all", num_fragments=2, fold_except=[-1])
+    rows = second["fragments"]
+    assert (len(rows), second["others"], second["new"], second["unchanged"]) == (4, 1, 4, 5)
+    assert {row["message"] for row in rows} == {1, 2, 4}
+    assert second["kept"] == [list(context.fragments())[-1].id]
+    third = use(context, "fragment_context", role="all", fold_except=[-1])
+    assert (third["changed"], third["fragments"], third["unchanged"]) == (False, [], 10)
+    assert "others" not in third
+
+
+def test_only_what_this_call_hid_is_told_as_hidden_now() -> None:
+    context = make_context()
+    use(context, "fragment_context", role="user", num_fragments=2, fold_except=[])
+    answer = use(context, "fragment_context", role="all", num_fragments=1, fold_except=[])
+    assert {row["message"] for row in answer["fragments"]} == {2, 4}
+    assert not any(word.startswith(("key", "value")) for word in answer["now_hidden_only"])
+
+
+def test_a_pinned_piece_is_neither_hidden_nor_called_spared() -> None:
+    context = make_context()
+    rows = use(context, "fragment_context", role="user", num_fragments=3)["fragments"]
+    context.perform(Pin((rows[0]["id"],)), author="user")
+    answer = use(context, "fragment_context", role="user", fold_except=[])
+    assert [row["id"] for row in answer["fragments"]] == [row["id"] for row in rows[1:]]
+    assert (answer["new"], answer["unchanged"]) == (0, 1)
+    assert "kept" not in answer
+
+
 def test_where_there_is_nothing_to_cut_no_number_is_wrong() -> None:
     context = Context(seed=b"tools", counter=COUNTER)
     context.append(make_message("user", QUESTION))

@@ -98,6 +98,7 @@ def _run(options: argparse.Namespace) -> int:
     )
     failed = 0
     if work.jobs and options.seconds > 0:
+        _refuse_a_mix(options)
         with (options.out / "runs" / "sittings.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps(_sitting(options)) + "\n")
         failed = _answer(work)
@@ -138,6 +139,23 @@ def _wait(processes: Any, seconds: float) -> None:
     until = time.monotonic() + seconds
     for process in processes:
         process.join(max(0.0, until - time.monotonic()))
+
+
+def _refuse_a_mix(options: argparse.Namespace) -> None:
+    """Refuse to put samples answered in another way beside those of a folder.
+
+    Raises:
+        EvalError: the folder's samples were answered under other settings.
+    """
+    path = options.out / "runs" / "sittings.jsonl"
+    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
+        before = json.loads(line)["how"]
+        for name in ("seed", "max_tokens", "unheld"):
+            if name in before and before[name] != getattr(options, name):
+                raise EvalError(
+                    f"{options.out} holds samples with {name} = {before[name]}; "
+                    "name another folder."
+                )
 
 
 def _sitting(options: argparse.Namespace) -> dict[str, object]:

@@ -84,10 +84,14 @@ def _page(told: dict[str, Any]) -> str:
             "|---|---|---|---|---|---|",
             *exams,
             "",
-            *told["notes"],
+            f"{_tokens(told) / 1e6:.0f}M tokens in all. {told['notes']}",
             "",
         )
     )
+
+
+def _tokens(told: dict[str, Any]) -> int:
+    return sum(part["tokens_per_step"] * part["steps"] for part in told["parts"])
 
 
 def _plot(told: dict[str, Any]) -> str:

@@ -78,15 +78,20 @@ def test_figures_are_made_resumed_and_told_again(tmp_path: Path) -> None:
 
 
 def test_a_model_can_be_measured_without_being_held_to_a_form(tmp_path: Path) -> None:
-    weights, out = write_weights(tmp_path / "weights"), tmp_path / "out"
-    done = _run(
-        weights, "--out", out, "--processes", "1", "--cells", "tool-log:sculptor", "--unheld"
-    )
-    assert done.returncode == 0, done.stderr
-    result = json.loads((out / "result.json").read_text())
+    weights, told = write_weights(tmp_path / "weights"), []
+    for out, how in (("held", ()), ("free", ("--unheld",))):
+        words = ("--out", tmp_path / out, "--processes", "1", "--cells", "tool-log:sculptor", *how)
+        done = _run(weights, *words)
+        assert done.returncode == 0, done.stderr
+        told.append([line["reply"] for lines in _lines(tmp_path / out).values() for line in lines])
+    assert len(told[0]) == len(told[1]) == 3
+    assert told[0] != told[1]
+    result = json.loads((tmp_path / "free" / "result.json").read_text())
     assert result["how"]["unheld"]
-    assert result["cells"][0]["total"]["n"] == 3
-    assert ", nothing held to its form; answered" in (out / "report.md").read_text()
+    assert ", nothing held to its form; answered" in (tmp_path / "free/report.md").read_text()
+    mixed = _run(weights, "--out", tmp_path / "free", "--cells", "tool-log:plain")
+    assert mixed.returncode == 2
+    assert "holds samples with unheld = True; name another folder" in mixed.stderr
 
 
 @pytest.fixture

@@ -61,24 +61,17 @@ def put_away() -> Move:
     return Move(calls=(call,), only_over=FOLD_BYTES)
 
 
-def look_up(
-    asks: Sequence[Ask],
-    *,
-    options: Mapping[str, Any],
-    folds: bool = True,
-    per_call: int = PER_CALL,
-) -> Script:
+def look_up(asks: Sequence[Ask], *, options: Mapping[str, Any], folds: bool = True) -> Script:
     """Return the script that looks up and tells everything asked for, in its order.
 
-    ``folds`` says that the question stays in view when old text is put away; ``per_call`` is how
-    many things one call looks up.
+    ``folds`` says that the question stays in view when old text is put away.
     """
 
     def script() -> Steps:
         if folds:
             yield put_away()
         text = ""
-        for batch, onward in batches(asks, per_call=per_call):
+        for batch, onward in batches(asks):
             queries = [ask.query for ask in batch] + ([onward] if onward else [])
             yield Move(text=text, calls=(search(queries, **options),))
             text = "\n".join(ask.line for ask in batch)
@@ -87,11 +80,11 @@ def look_up(
     return script
 
 
-def batches(asks: Sequence[Ask], *, per_call: int = PER_CALL) -> list[tuple[Sequence[Ask], str]]:
+def batches(asks: Sequence[Ask]) -> list[tuple[Sequence[Ask], str]]:
     """Return the batches in order, each with what leads on to the next."""
-    if len(asks) <= per_call + 1:
+    if len(asks) <= PER_CALL + 1:
         return [(asks, "")]
-    cuts = [asks[at : at + per_call] for at in range(0, len(asks), per_call)]
+    cuts = [asks[at : at + PER_CALL] for at in range(0, len(asks), PER_CALL)]
     return [(cut, "" if cut is cuts[-1] else cut[-1].onward) for cut in cuts]
 
 
