@@ -48,7 +48,7 @@ def found(server: str) -> Demo:
 
 def test_the_shipped_model_is_shown_where_no_server_is_named() -> None:
     told: list[str] = []
-    result = run_demo(updates=8, progress=told.append)
+    result = run_demo(updates=2, progress=told.append)
     assert told[:2] == ["drawing a stream", "starting a server"]
     plain, managed = result.arms
     assert (result.model, result.note) == ("sculptor-mom", "")

@@ -40,7 +40,9 @@ def test_two_ray_workers_get_the_results_of_one_process(tmp_path: Path) -> None:
 
 
 def test_inspect_scores_our_tasks_as_our_own_runner_does(tmp_path: Path) -> None:
-    url, stop = serve_in_thread(Settings(port=0, store="memory", drain_seconds=1))
+    url, stop = serve_in_thread(
+        Settings(port=0, store="memory", drain_seconds=1, backend="scripted")
+    )
     try:
         told = run("inspect", "tests.evals.inspect_adapter", url, home=tmp_path)
     finally:
