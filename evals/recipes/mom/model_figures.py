@@ -184,6 +184,7 @@ def _write_result(out: Path, model: LoadedModel) -> None:
     value = {
         "title": "The shipped model on our tasks, without and with its tools",
         **sittings[-1],
+        "how": sittings[-1]["how"] | {"n": max(sitting["how"]["n"] for sitting in sittings)},
         "sittings": len(sittings),
         "weights": {
             "name": model.name,
