@@ -59,14 +59,10 @@ def full_fragment(context: Context, arguments: FullFragment) -> Work:
         pieces = _pieces(context, where, arguments.num_fragments, arguments.size_tokens)
         cuts.append(Cut(where, pieces))
     before = {leaf.id: leaf.status for leaf in context.fragments()}
-    kept: list[FragmentId] = []
-    if arguments.fold_except is None:
-        receipt = context.perform(*cuts, author="model", reason="fragment_context")
-    else:
-        named = _named(context, cuts, found, arguments.role)
-        folded = tuple(_all_but(named, arguments.fold_except))
-        kept = [name for name in named if name not in set(folded)]
-        receipt = context.perform(*cuts, Fold(folded), author="model", reason="fragment_context")
+    named = [] if arguments.fold_except is None else _named(context, cuts, found, arguments.role)
+    folded = list(_all_but(named, arguments.fold_except or ()))
+    orders = cuts if arguments.fold_except is None else [*cuts, Fold(tuple(folded))]
+    receipt = context.perform(*orders, author="model", reason="fragment_context")
     shown = _shown(context, found, arguments.role)
     if not shown:
         note = f"No unprotected message is over {MIN_MESSAGE_TOKENS} tokens; nothing was cut."
@@ -78,7 +74,8 @@ def full_fragment(context: Context, arguments: FullFragment) -> Work:
     else:
         changed = [leaf for leaf in shown if before.get(leaf.id) != leaf.status]
         answer = acknowledge(receipt, **_short(context, changed, new, len(shown)))
-        answer |= {"kept": kept} if kept else {}
+        if kept := [name for name in named if name not in set(folded)]:
+            answer["kept"] = kept
         if receipt.undo:
             answer |= hidden_by(context, [leaf.id for leaf in changed if leaf.status == "folded"])
     return answer if found is None else _with_note(answer, found)

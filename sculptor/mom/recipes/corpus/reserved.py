@@ -14,7 +14,7 @@ import orjson
 from sculptor.evals import tool_log
 from sculptor.evals.files import DICTIONARY, OWN_NAMES, OWN_NEEDLES, OWN_REASONING, DataFiles
 
-LONGEST_NAME = 4
+_LONGEST_NAME = 4
 """Words of the longest names looked for."""
 
 _WORD = re.compile(r"[^\W_]+")
@@ -54,7 +54,7 @@ def _rest_by_first() -> Mapping[str, Sequence[tuple[str, ...]]]:
     found: dict[str, list[tuple[str, ...]]] = {}
     for name in reserved_words():
         first, *rest = words_of(name) or ("0",)
-        if rest and len(rest) < LONGEST_NAME and "0" not in (first, *rest):
+        if rest and len(rest) < _LONGEST_NAME and "0" not in (first, *rest):
             found.setdefault(first, []).append(tuple(rest))
     return found
 
