@@ -15,7 +15,8 @@ _HEAD = (
     "values right / wrong / missing",
 )  # fmt: skip
 _LEGEND = (
-    "Accuracy is the mean over samples (sessions) with a percentile bootstrap over them. Against "
+    "Accuracy is the mean over samples (sessions) with a percentile bootstrap over them, which has "
+    "no width where all scores are equal, whatever n is. Against "
     "plain is the mean difference over the samples that both arms answered. Calls are those of the "
     "context tools; refused ones were answered with an error. Tokens are the model's own. Seconds "
     "are those of one sample while others ran beside it. Failures are samples not right in full, "

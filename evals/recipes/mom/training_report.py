@@ -95,11 +95,16 @@ def _tokens(told: dict[str, Any]) -> int:
 
 
 def _plot(told: dict[str, Any]) -> str:
-    series = {
-        part["name"]: [(p["tokens"] / 1e6, p["token_accuracy"]) for p in part["curve"]]
-        for part in told["parts"]
-    }
-    return line_plot(series, title="token accuracy", x_label="million tokens", y_label="")
+    series: dict[str, list[tuple[float, float]]] = {}
+    before = 0
+    for part in told["parts"]:
+        curve = part["curve"]
+        series[part["name"]] = [
+            (round((before + p["tokens"]) / 1e6), p["token_accuracy"]) for p in curve
+        ]
+        before += part["tokens_per_step"] * part["steps"]
+    title = "token accuracy on unseen scenes, each part's own mix"
+    return line_plot(series, title=title, x_label="million tokens, all parts", y_label="")
 
 
 if __name__ == "__main__":
