@@ -13,6 +13,8 @@ import pytest
 
 from sculptor.evals.registry import find_task
 from sculptor.evals.runs.records import Totals
+from sculptor.mom.language.tokenizer import load_tokenizer
+from sculptor.server.mom.asking import AskReader
 from tests.server.mom.builders import NAME, write_weights
 
 RECIPE = Path(__file__).parents[3] / "evals" / "recipes" / "mom" / "model_figures.py"
@@ -77,19 +79,16 @@ def test_figures_are_made_resumed_and_told_again(tmp_path: Path) -> None:
     assert "No cell tool-logs; there are pi-llm-sculptor:sculptor" in wrong.stderr
 
 
-def test_a_model_can_be_measured_without_being_held_to_a_form(tmp_path: Path) -> None:
-    weights, told = write_weights(tmp_path / "weights"), []
-    for out, how in (("held", ()), ("free", ("--unheld",))):
-        words = ("--out", tmp_path / out, "--processes", "1", "--cells", "tool-log:sculptor", *how)
-        done = _run(weights, *words)
-        assert done.returncode == 0, done.stderr
-        told.append([line["reply"] for lines in _lines(tmp_path / out).values() for line in lines])
-    assert len(told[0]) == len(told[1]) == 3
-    assert told[0] != told[1]
-    result = json.loads((tmp_path / "free" / "result.json").read_text())
+def test_a_folder_takes_samples_of_one_way_of_writing_alone(tmp_path: Path) -> None:
+    weights, out = write_weights(tmp_path / "weights"), tmp_path / "out"
+    words = ("--out", out, "--processes", "1")
+    done = _run(weights, *words, "--cells", "tool-log:sculptor", "--unheld")
+    assert done.returncode == 0, done.stderr
+    result = json.loads((out / "result.json").read_text())
     assert result["how"]["unheld"]
-    assert ", nothing held to its form; answered" in (tmp_path / "free/report.md").read_text()
-    mixed = _run(weights, "--out", tmp_path / "free", "--cells", "tool-log:plain")
+    assert result["cells"][0]["total"]["n"] == 3
+    assert ", nothing held to its form; answered" in (out / "report.md").read_text()
+    mixed = _run(weights, *words, "--cells", "tool-log:plain")
     assert mixed.returncode == 2
     assert "holds samples with unheld = True; name another folder" in mixed.stderr
 
@@ -97,6 +96,17 @@ def test_a_model_can_be_measured_without_being_held_to_a_form(tmp_path: Path) ->
 @pytest.fixture
 def _beside(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(RECIPE.parent))
+
+
+@pytest.mark.usefixtures("_beside")
+def test_a_server_let_go_holds_nothing_to_its_form(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(AskReader, "read", AskReader.read)  # put back afterwards
+    reader = AskReader(load_tokenizer())
+    body = b'{"messages": [{"role": "user", "content": "Hi"}]}'
+    assert reader.read(body).request.mask is not None
+    import_module("model_worker")._let_go()
+    assert reader.read(body).request.mask is None
+    assert reader.read(body).request.tokens
 
 
 @pytest.mark.usefixtures("_beside")
