@@ -11,6 +11,8 @@ from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Protocol
 
+import orjson
+
 from sculptor.mom.recipes.corpus.client_tools import draw_tool
 from sculptor.mom.recipes.corpus.families import (
     chains,
@@ -168,7 +170,7 @@ def _clean_scene(rng: random.Random, draw: Family, *, chars: int) -> Scene:
 
 def _texts(scene: Scene) -> Iterator[str]:
     for turn in scene.turns:
-        yield from (str(message.get("content")) for message in turn.said)
+        yield from (orjson.dumps(message).decode().replace("\\n", " ") for message in turn.said)
         yield from turn.results
 
 

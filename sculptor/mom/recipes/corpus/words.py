@@ -147,6 +147,20 @@ def pair_of_words(rng: random.Random) -> str:
     return f"{first.capitalize() if rng.random() < 0.3 else first} {second}"
 
 
+def compound_name(rng: random.Random) -> str:
+    """Draw two or three words held together by a sign, with a figure now and then."""
+    sign = rng.choice("--_./")
+    words = [made_up(rng) if rng.random() < 0.5 else plain_piece(rng) for _ in range(2)]
+    figure = [str(rng.randint(0, 999))] if rng.random() < 0.35 else []
+    return sign.join((*words, *figure))
+
+
+def grouped_hexadecimal(rng: random.Random) -> str:
+    """Draw a hexadecimal string in groups."""
+    sizes = rng.choice(((8, 4, 4, 4, 12), (4, 4, 4), (6, 6), (4, 8, 4), (8, 8)))
+    return "-".join(f"{rng.getrandbits(4 * size):0{size}x}" for size in sizes)
+
+
 def kind(rng: random.Random, *lists: str) -> str:
     """Draw a word for what sort of thing is meant, from one of the lists or from none.
 
@@ -157,11 +171,11 @@ def kind(rng: random.Random, *lists: str) -> str:
     if drawn < 0.4:
         return pick(rng, rng.choice(lists))
     if drawn < 0.6:
-        return _plain_piece(rng)
-    return made_up(rng) if drawn < 0.9 else f"{_plain_piece(rng)} {made_up(rng)}"
+        return plain_piece(rng)
+    return made_up(rng) if drawn < 0.9 else f"{plain_piece(rng)} {made_up(rng)}"
 
 
-def _plain_piece(rng: random.Random) -> str:
+def plain_piece(rng: random.Random) -> str:
     """Draw a piece of English that may stand alone."""
     while True:
         word = pick(rng, "pieces").lower()
@@ -180,7 +194,7 @@ def label(rng: random.Random) -> str:
 
 
 def _styled(rng: random.Random) -> str:
-    word = _plain_piece(rng) if rng.random() < 0.5 else made_up(rng)
+    word = plain_piece(rng) if rng.random() < 0.5 else made_up(rng)
     style = rng.random()
     if style < 0.45:
         return word
@@ -195,7 +209,7 @@ def _styled(rng: random.Random) -> str:
 
 def related(rng: random.Random, count: int) -> list[str]:
     """Draw names that begin or end alike: what tells them apart is only a part of each."""
-    stems = [_plain_piece(rng) if rng.random() < 0.6 else made_up(rng) for _ in range(3)]
+    stems = [plain_piece(rng) if rng.random() < 0.6 else made_up(rng) for _ in range(3)]
 
     def draw(rng: random.Random) -> str:
         stem, other = rng.choice(stems), made_up(rng)
@@ -215,7 +229,8 @@ NAMING: Sequence[Draw] = (made_up, phrase, pair_of_words, code, name, made_up, l
 """Ways to name things, one a sample."""
 
 SAYING: Sequence[Draw] = (
-    made_up, made_up, pair_of_words, label, label, phrase, number, code, hexadecimal, name, odd,
+    made_up, made_up, pair_of_words, label, label, phrase, number, code, hexadecimal,
+    grouped_hexadecimal, name, odd,
 )  # fmt: skip
 """Ways to write values, one or two a sample."""
 

@@ -20,8 +20,14 @@ from sculptor.mom.recipes.corpus.prose import essay
 from sculptor.mom.recipes.corpus.scene import Scene, Wire, one_answer, user
 from sculptor.mom.recipes.corpus.words import (
     SAYING,
+    Draw,
+    code,
+    compound_name,
     distinct,
+    grouped_hexadecimal,
     kind,
+    label,
+    made_up,
     name,
     pair_of_words,
     phrase,
@@ -86,6 +92,22 @@ _ABSENT = (
     (" Or write: nothing about {a}", "nothing about {a}"),
 )
 """A hint with the question, and what is told where nothing is found; one decides the other."""
+
+
+_SUBJECTS: Sequence[Draw] = (
+    *(place, name, phrase, pair_of_words, compound_name, compound_name),
+    *(grouped_hexadecimal, code, label, made_up),
+)
+_AFTER = (
+    "that this {k} speaks of",
+    "that one {v} here",
+    "which the {k} above {v}",
+    "as told in these lines",
+    "of all {k}",
+    "in the {k}",
+    "that they {v}",
+    "that the {k} {v} about",
+)
 
 
 class _Fact(NamedTuple):
@@ -168,7 +190,7 @@ def _absent(rng: random.Random, text: str) -> Scene | None:
 
 
 def _facts(rng: random.Random, count: int) -> list[_Fact]:
-    naming = rng.choice((place, name, phrase, pair_of_words))
+    naming = rng.choice(_SUBJECTS)
     kinds = _kinds(rng, rng.choice((1, 1, 3)))
     facts = []
     for subject in distinct(rng, naming, count):
@@ -180,11 +202,18 @@ def _facts(rng: random.Random, count: int) -> list[_Fact]:
                 subject=subject,
                 value=value,
                 text=text[:1].upper() + text[1:] if text.startswith("The") else text,
-                question=question.format(a=subject),
+                question=_put(rng, question, subject),
                 form=sentence.format(a=subject, b=rng.choice(("____", "...", "[what]"))),
             )
         )
     return facts
+
+
+def _put(rng: random.Random, question: str, subject: str) -> str:
+    """Return a question with its subject in, words after it now and then that tell nothing."""
+    if rng.random() < 0.3:
+        subject = f"{subject} {rng.choice(_AFTER).format(v=made_up(rng), k=kind(rng, 'things'))}"
+    return question.format(a=subject)
 
 
 def _kinds(rng: random.Random, count: int) -> list[tuple[str, str]]:

@@ -16,7 +16,15 @@ from sculptor.mom.recipes.corpus.moves import Ask, look_up, needs_tools
 from sculptor.mom.recipes.corpus.prose import sentence
 from sculptor.mom.recipes.corpus.scene import Scene, Turn, Wire, say, user
 from sculptor.mom.recipes.corpus.wording import draw_wording
-from sculptor.mom.recipes.corpus.words import code, distinct, kind, made_up, number, pick
+from sculptor.mom.recipes.corpus.words import (
+    code,
+    distinct,
+    kind,
+    made_up,
+    number,
+    pick,
+    plain_piece,
+)
 
 CONTEXT_CHARS = 80
 
@@ -92,12 +100,12 @@ def draw_sheets(rng: random.Random, *, chars: int) -> Scene:
 
 
 def _draw(rng: random.Random, style: "_Style", *, family: str, chars: int) -> Scene:
-    units = distinct(rng, rng.choice((made_up, made_up, _tag, _thing)), rng.randint(2, 6))
-    fields = _fields(rng, rng.randint(2, 6), units)
+    units = distinct(rng, rng.choice((made_up, plain_piece, _tag, _thing)), rng.randint(2, 9))
+    fields = _fields(rng, rng.randint(2, 7), units)
     reads, sets = (f"{verb}_{made_up(rng)}" for verb in ("get", "set"))
     log = _draw_log(rng, style, units, fields, names=(reads, sets), chars=chars)
     often = [item for item, times in log.times.items() if times > 1] or list(log.last)
-    asked = rng.sample(often, min(len(often), rng.choice((1, 2, 3, 4, 6, 8))))
+    asked = rng.sample(often, min(len(often), rng.choice((1, 2, 3, 4, 6, 8, 8, 10))))
     joint = rng.choice((".", ".", "/", " ", ":", " -> ", "::", "'s "))
     labels = [f"{unit}{joint}{field}" for unit, field in asked]
     unit_word = style.unit if rng.random() < 0.5 else rng.choice(_UNIT_WORDS)
