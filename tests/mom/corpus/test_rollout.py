@@ -52,7 +52,7 @@ def test_every_completion_is_trained_once_under_its_own_view(seed, index) -> Non
 def test_planted_mistakes_are_answered_and_never_trained() -> None:
     planted = 0
     for sample in (
-        make_sample(3, index, mix=Mix(tools=1.0, chars={600: 1})) for index in range(150)
+        make_sample(3, index, mix=Mix(tools=1.0, chars={600: 1})) for index in range(250)
     ):
         for number in sample.played.planted:
             planted += 1

@@ -8,6 +8,7 @@ nowhere else.
 import random
 from collections.abc import Sequence
 
+from sculptor.mom.recipes.corpus.prose import loose_sentence
 from sculptor.mom.recipes.corpus.words import made_up, pick
 
 _ROLES = (
@@ -56,12 +57,12 @@ def roles(rng: random.Random) -> str:
     if rng.random() < 0.4:
         return ""
     chosen = [rng.choice(_ROLES)] if rng.random() < 0.6 else []
-    return _filled(rng, [*chosen, *rng.sample(_RULES, rng.randint(0, 2))])
+    return _filled(rng, [*chosen, *_rules(rng, rng.randint(0, 2))])
 
 
 def notes(rng: random.Random, last: Sequence[str] = ()) -> str:
     """Return a block of rules, ``last`` behind them: in one line, or numbered one to a line."""
-    chosen = [_fill(rng, rule) for rule in rng.sample(_RULES, rng.randint(0, 4))]
+    chosen = [_fill(rng, rule) for rule in _rules(rng, rng.randint(0, 4))]
     lines = [*chosen, *last]
     if len(lines) < 2 or rng.random() < 0.4:
         return " ".join(lines)
@@ -82,6 +83,12 @@ def numbered_examples(rng: random.Random, examples: Sequence[str]) -> str:
     lines = [f"{form.replace('{n}', str(n))}{text}" for n, text in enumerate(examples, start=1)]
     heading = rng.choice(("To show what is meant:", "By way of example:", "Like this:", ""))
     return "\n".join(filter(None, [heading, *lines]))
+
+
+def _rules(rng: random.Random, count: int) -> list[str]:
+    """Draw rules, some that say nothing: which words ask for something is learned by the rest."""
+    known = rng.sample(_RULES, count)
+    return [loose_sentence(rng) if rng.random() < 0.25 else rule for rule in known]
 
 
 def _filled(rng: random.Random, sentences: Sequence[str]) -> str:

@@ -1,15 +1,55 @@
-"""Filler: paragraphs about nothing in particular, in a grammar of our own."""
+"""Filler: paragraphs about nothing in particular, in a grammar of our own or in none.
+
+Sentences of few patterns would be known by heart, and whatever deviates from them taken for what is
+asked about. So half of them are words in any order, with the small words and signs of English.
+"""
 
 import random
 import re
 
-from sculptor.mom.recipes.corpus.words import made_up, name, pick, place, word_lists
+from sculptor.mom.recipes.corpus.words import (
+    made_up,
+    name,
+    number,
+    pick,
+    place,
+    plain_piece,
+    word_lists,
+)
 
 _SLOT = re.compile(r"\{(\w+)\}")
+_SIGNS = (*[","] * 6, ";", ":", " -", " (", ")", "...", "?", "!")
 
 
 def sentence(rng: random.Random) -> str:
     """Draw one sentence."""
+    return _patterned(rng) if rng.random() < 0.5 else loose_sentence(rng)
+
+
+def loose_sentence(rng: random.Random) -> str:
+    """Draw words in any order that look like a sentence."""
+    words = [_loose_word(rng) for _ in range(rng.randint(4, 22))]
+    signed = [word + rng.choice(_SIGNS) if rng.random() < 0.1 else word for word in words[:-1]]
+    text = " ".join((*signed, words[-1])) + rng.choice("....?!")
+    return text[:1].upper() + text[1:]
+
+
+def _loose_word(rng: random.Random) -> str:
+    drawn = rng.random()
+    if drawn < 0.5:
+        return pick(rng, "small")
+    if drawn < 0.8:
+        word = plain_piece(rng)
+    elif drawn < 0.86:
+        word = made_up(rng)
+    elif drawn < 0.96:
+        word = pick(rng, rng.choice(("things", "adjectives", "people", "acts", "states")))
+    else:
+        return number(rng) if drawn < 0.98 else name(rng)
+    return word.capitalize() if rng.random() < 0.08 else word
+
+
+def _patterned(rng: random.Random) -> str:
     template = rng.choice(word_lists()["filler"])
     text = _SLOT.sub(lambda found: _word(rng, found[1]), template)
     return text[:1].upper() + text[1:]

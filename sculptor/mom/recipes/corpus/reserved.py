@@ -34,6 +34,12 @@ def reserved_words() -> frozenset[str]:
     return frozenset(word.casefold() for word in found if word)
 
 
+@lru_cache(maxsize=1)
+def last_words() -> frozenset[str]:
+    """Return the words that reserved words of several words end with."""
+    return frozenset(words[-1] for words in map(words_of, reserved_words()) if len(words) > 1)
+
+
 def words_of(text: str) -> Sequence[str]:
     """Return a text's words case folded, each with a digit in it as "0"."""
     return ["0" if _DIGIT.search(word) else word for word in _WORD.findall(text.casefold())]

@@ -6,7 +6,7 @@ where long text is put away.
 """
 
 import random
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Protocol
@@ -135,14 +135,16 @@ def make_sample(seed: int, index: int, *, mix: Mix) -> Sample:
     length = rng.choices(list(mix.chars), list(mix.chars.values()))[0]
     chars = max(1, round(length * rng.uniform(0.7, 1.4)))
     form: Form = "tools" if rng.random() < mix.tools else "direct"
-    scene = _clean_scene(rng, FAMILIES[family], chars=chars)
-    if form == "tools" and rng.random() < _PLANTED_SHARE:
-        scene = _with_mistake(scene, rng.choice(_PLANTED))
-    window = rng.choice(_WINDOW_TOKENS) if rng.random() < mix.folded else None
-    played = play(
-        scene, form=form, seed=rng.getrandbits(63), ledger=rng.random() < 0.8, window=window
-    )
-    return Sample(index=index, family=scene.family, form=form, scene=scene, played=played)
+    while True:
+        scene = _clean_scene(rng, FAMILIES[family], chars=chars)
+        if form == "tools" and rng.random() < _PLANTED_SHARE:
+            scene = _with_mistake(scene, rng.choice(_PLANTED))
+        window = rng.choice(_WINDOW_TOKENS) if rng.random() < mix.folded else None
+        played = play(
+            scene, form=form, seed=rng.getrandbits(63), ledger=rng.random() < 0.8, window=window
+        )
+        if not _names_in(texts_of(played.instances[-1:])):  # excerpts and answers join words anew
+            return Sample(index=index, family=scene.family, form=form, scene=scene, played=played)
 
 
 def iter_samples(seed: int, *, mix: Mix, start: int = 0, step: int = 1) -> Iterator[Sample]:
@@ -164,8 +166,12 @@ def _clean_scene(rng: random.Random, draw: Family, *, chars: int) -> Scene:
     """Draw a scene whose words do not happen to make up a name of an evaluation."""
     while True:
         scene = _dressed(rng, draw(rng, chars=chars))
-        if not any(any(reserved_names(text)) for text in _texts(scene)):
+        if not _names_in(_texts(scene)):
             return scene
+
+
+def _names_in(texts: Iterable[str]) -> bool:
+    return any(any(reserved_names(text)) for text in texts)
 
 
 def _texts(scene: Scene) -> Iterator[str]:

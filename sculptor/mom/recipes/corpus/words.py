@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from importlib.resources import files
 
-from sculptor.mom.recipes.corpus.reserved import is_reserved
+from sculptor.mom.recipes.corpus.reserved import is_reserved, last_words
 
 _ONSETS, _NUCLEI, _CODAS = (
     tuple(line.replace("-", "").split(" "))
@@ -37,8 +37,10 @@ _SCRIPTS = (
 )
 """Ranges of code points, Latin with accents first."""
 
-_PARTS = frozenset({"filler", "morphemes", "pieces", "suffixes"})
+_PARTS = frozenset({"filler", "morphemes", "pieces", "small", "suffixes"})
 """Lists whose entries never stand alone."""
+_RUNNING = ("pieces", "small")
+"""Lists written as running text."""
 
 Draw = Callable[[random.Random], str]
 
@@ -50,7 +52,7 @@ def word_lists() -> Mapping[str, Sequence[str]]:
     lists = tomllib.loads(text)
     return {
         kind: tuple(word for word in words if kind in _PARTS or not is_reserved(word))
-        for kind, words in (lists | {"pieces": lists["pieces"].split()}).items()
+        for kind, words in (lists | {kind: lists[kind].split() for kind in _RUNNING}).items()
     }
 
 
@@ -101,7 +103,8 @@ def odd(rng: random.Random) -> str:
 
 def name(rng: random.Random) -> str:
     """Draw a made-up first and last name."""
-    return f"{made_up(rng).capitalize()} {made_up(rng).capitalize()}"
+    words = (made_up(rng) if rng.random() < 0.7 else plain_piece(rng) for _ in range(2))
+    return " ".join(word.capitalize() for word in words)
 
 
 def place(rng: random.Random) -> str:
@@ -179,7 +182,7 @@ def plain_piece(rng: random.Random) -> str:
     """Draw a piece of English that may stand alone."""
     while True:
         word = pick(rng, "pieces").lower()
-        known = is_reserved(word) or is_reserved(f"query {word}")  # results write "query":"word
+        known = is_reserved(word) or word in last_words()
         if len(word) > 3 and word.isalpha() and not known:
             return word
 

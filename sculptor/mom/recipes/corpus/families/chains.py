@@ -18,7 +18,7 @@ from sculptor.mom.recipes.corpus.families.relations import (
 )
 from sculptor.mom.recipes.corpus.instructions import notes, numbered_examples, roles
 from sculptor.mom.recipes.corpus.moves import Steps, needs_tools, put_away, search
-from sculptor.mom.recipes.corpus.prose import essay
+from sculptor.mom.recipes.corpus.prose import essay, loose_sentence
 from sculptor.mom.recipes.corpus.scene import Move, Scene, Script, one_answer, user
 from sculptor.mom.recipes.corpus.wording import composed_demand
 from sculptor.mom.recipes.corpus.words import kind, made_up
@@ -297,6 +297,8 @@ def _frame(rng: random.Random, text: str, question: str) -> str:
     )
     opening = " ".join(filter(None, (roles(rng), opening)))
     ending = rng.choice(_BEFORE_QUESTION)
+    if rng.random() < 0.15:
+        ending = f"{loose_sentence(rng)} "
     tag = rng.choice(("text", "papers", made_up(rng), made_up(rng).capitalize()))
     if rng.random() < 0.4:
         text = f"<{tag}>\n{text}\n</{tag}>"
