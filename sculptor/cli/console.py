@@ -30,6 +30,10 @@ class Group(TyperGroup):
         """Run the command that was asked for."""
         try:
             return super().invoke(ctx)
+        except typer.BadParameter as error:
+            if not error.message:  # one that is missing: its help says what to give
+                error.message = getattr(error.param, "help", None) or ""
+            raise
         except BrokenPipeError:
             # Whoever read our output has enough; the interpreter must not try to flush it again.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

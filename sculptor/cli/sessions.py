@@ -18,8 +18,14 @@ app = typer.Typer(
     help="Look at stored sessions, undo an operation, export, delete.",
 )
 
+_TOLD_OPERATIONS = 5
+
 SessionName = Annotated[
-    str, typer.Argument(metavar="SESSION", help="Its ID, how that begins, or 'last'.")
+    str,
+    typer.Argument(
+        metavar="SESSION",
+        help="Its ID, how that begins, or 'last'; `sculptor sessions list` shows them.",
+    ),
 ]
 LaneFlag = Annotated[
     str | None, typer.Option("--lane", help="The lane; without it the one used last.")
@@ -115,7 +121,14 @@ def show_diff(
 @app.command("undo")
 def undo(
     session: SessionName,
-    operation: Annotated[str, typer.Argument(help="The operation, as `show` names it: o3.")],
+    operation: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="OPERATION",
+            help="Which to undo, such as o3; `sculptor sessions show SESSION` lists them.",
+            show_default=False,
+        ),
+    ] = None,
     lane: LaneFlag = None,
     tenant: options.Tenant = None,
     store: options.StoreFile = None,
@@ -125,11 +138,16 @@ def undo(
 ) -> None:
     """Take one operation out of force; refused where later ones depend on it.
 
+    Without an operation nothing is undone, and the newest ones are named.
+
     Example: sculptor sessions undo last o3
     """
     with _management(tenant, store, host, port) as api:
+        name = api.find(session)
+        if operation is None:
+            raise CommandError(_choices(api, name, lane))
         body: dict[str, object] = {"kind": "undo", "operation": operation, "lane": lane}
-        answer = api.post(f"/sessions/{api.find(session)}/operations", body)
+        answer = api.post(f"/sessions/{name}/operations", body)
     if as_json:
         print_json(answer)
         return
@@ -204,6 +222,18 @@ def _management(
     settings = options.settings_of(store=store, host=host, port=port)
     with open_management(settings, tenant) as api:
         yield api
+
+
+def _choices(api: Management, session: str, lane: str | None) -> str:
+    """Return what to say where no operation is named: the newest there are, and what shows all."""
+    rows = api.get(f"/sessions/{session}/operations", lane=lane)["operations"]
+    if not rows:
+        return f"Session {session} has no operations on this lane; there is nothing to undo."
+    told = ", ".join(f"{row['id']} ({row['kind']})" for row in rows[:_TOLD_OPERATIONS])
+    return (
+        f"Say which operation to undo, such as {rows[0]['id']}. The newest are {told}; "
+        f"`sculptor sessions show {session}` lists all."
+    )
 
 
 def _confirm(name: str) -> None:

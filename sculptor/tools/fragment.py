@@ -68,17 +68,17 @@ def full_fragment(context: Context, arguments: FullFragment) -> Work:
         note = f"No unprotected message is over {MIN_MESSAGE_TOKENS} tokens; nothing was cut."
         return {"ok": True, "changed": False, "fragments": [], "note": note}
     new = sum(leaf.id not in before for leaf in shown)
+    changed = [leaf for leaf in shown if before.get(leaf.id) != leaf.status]
     if arguments.fold_except is None:
         table = [describe(context, leaf, preview=len(shown) <= _PREVIEWED) for leaf in shown]
         answer = acknowledge(receipt, fragments=table, new=new)
     else:
-        changed = [leaf for leaf in shown if before.get(leaf.id) != leaf.status]
         answer = acknowledge(receipt, **_short(context, changed, new, len(shown)))
         if kept := [name for name in named if name not in set(folded)]:
             answer["kept"] = kept
         if receipt.undo:
             answer |= hidden_by(context, [leaf.id for leaf in changed if leaf.status == "folded"])
-    return answer if found is None else _with_note(answer, found)
+    return answer if found is None else _with_note(answer, found, changed)
 
 
 def _shown(context: Context, found: Found | None, role: str) -> list[Fragment]:
@@ -291,10 +291,20 @@ def _text(context: Context, where: Range) -> str:
     return "" if index is None else context.messages[index].parts[where.part].text
 
 
-def _with_note(answer: ToolAnswer, found: Found) -> ToolAnswer:
-    if found.starts == 1:
-        return answer
-    note = (
-        f"start_marker occurs {found.starts} times; the first was used (message {found.message})."
-    )
-    return answer | {"note": note}
+def _with_note(answer: ToolAnswer, found: Found, changed: Sequence[Fragment] = ()) -> ToolAnswer:
+    """Return the answer with what the markers may not have meant."""
+    notes: list[str] = []
+    if found.starts > 1:
+        notes.append(
+            f"start_marker occurs {found.starts} times; the first was used "
+            f"(message {found.message})."
+        )
+    if wide := [leaf.id for leaf in changed if _is_hidden_past(leaf, found.range)]:
+        told = ", ".join(wide)
+        notes.append(f"Cut before, so hidden whole with text outside the markers: {told}.")
+    return answer | {"note": " ".join(notes)} if notes else answer
+
+
+def _is_hidden_past(leaf: Fragment, where: Range) -> bool:
+    """Whether a piece is hidden that reaches past the range."""
+    return leaf.status == "folded" and (leaf.start < where.start or where.end < leaf.end)

@@ -113,6 +113,29 @@ def test_undo(file: Path, session: str) -> None:
     assert again["receipt"]["tokens_after"] < again["receipt"]["tokens_before"]
 
 
+def test_undo_of_nothing_named_names_what_there_is(file: Path, session: str, other: str) -> None:
+    asked = call(file, "undo", session)
+    assert asked.exit_code == 1
+    assert asked.stdout == ""
+    assert asked.stderr.count("\n") == 1
+    assert "such as o3. The newest are o3 (pin), o2 (fold), o1 (fragment);" in asked.stderr
+    assert f"`sculptor sessions show {session}` lists all" in asked.stderr
+    assert len(json.loads(call(file, "show", session, "--json").stdout)["operations"]) == 3
+    nothing = call(file, "undo", other)
+    assert nothing.exit_code == 1
+    assert "no operations on this lane; there is nothing to undo" in nothing.stderr
+
+
+def test_undo_without_a_session_says_where_to_find_one(file: Path) -> None:
+    asked = call(file, "undo", env={"COLUMNS": "200"})
+    assert asked.exit_code == 2
+    assert "Missing argument 'SESSION'" in asked.stderr
+    assert "`sculptor sessions list` shows them" in asked.stderr
+    shown = call(file, "undo", "--help", env={"COLUMNS": "200"}).stdout
+    assert "Example: sculptor sessions undo last o3" in shown
+    assert "`sculptor sessions show SESSION` lists them" in shown
+
+
 def test_export(file: Path, session: str, home: Path) -> None:
     value = json.loads(call(file, "export", session).stdout)
     assert value["session"]["id"] == session

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sculptor.chat import Completed, TextDelta, ToolCallDelta
-from sculptor.errors import UpstreamStatus
 from sculptor.loop import ModelRequest
+from sculptor.server.envelope import ApiError
 from sculptor.server.scripted import ScriptedModel
 from sculptor.server.scripted.introduction import INTRODUCTION
 from sculptor.server.scripted.samples import sample
@@ -268,21 +268,29 @@ def test_summaries_are_written_where_the_server_asks_for_them() -> None:
     assert all(len(found[job.fragment_id]) < len(job.text) / 2 for job in jobs)
 
 
-@pytest.mark.parametrize("body", [b"{", b"[]", b'{"messages": "x"}', b"\xff"])
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"{",
+        b"[]",
+        b'{"messages": "x"}',
+        b"\xff",
+        b'{"messages": ["odd", 3, null]}',
+        b'{"messages": [{"role": "user"}]}',
+        b'{"messages": [{"role": "user", "content": "x"}], "stop": ["a", "b", "c", "d", "e"]}',
+    ],
+)
 def test_what_is_no_request_is_refused_like_a_provider_does(body: bytes) -> None:
-    with pytest.raises(UpstreamStatus) as caught:
+    with pytest.raises(ApiError) as caught:
         ScriptedModel().complete(request_of(body))
     assert caught.value.status == 400
-    assert "message" in json.loads(caught.value.body)["error"]
+    assert caught.value.type == "invalid_request_error"
 
 
 @pytest.mark.parametrize(
     "messages",
     [
-        [{"role": "user", "content": None}],
-        [{"role": "user"}],
         [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}, "odd"]}],
-        ["odd", 3, None],
         [
             {
                 "role": "assistant",

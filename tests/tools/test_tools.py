@@ -176,6 +176,31 @@ def test_only_what_this_call_hid_is_told_as_hidden_now() -> None:
     assert not any(word.startswith(("key", "value")) for word in answer["now_hidden_only"])
 
 
+def test_a_piece_cut_before_that_is_hidden_past_the_markers_is_told() -> None:
+    alike = "⟦fabcde folded · 9 tokens⟧"
+    context = Context(seed=b"tools", counter=COUNTER)
+    context.append(make_message("assistant", f"{PROSE[:5000]} The log said {alike}. {PROSE}"))
+    context.append(make_message("user", QUESTION))
+    rows = use(context, "fragment_context", num_fragments=3)["fragments"]
+    given = {"start_marker": "⟦fabcde folded", "end_marker": "tokens⟧", "fold_except": []}
+    answer = use(context, "fragment_context", **given)
+    wide = next(row for row in rows if row["chars"][0] < 5000 < row["chars"][1])
+    assert [row["id"] for row in answer["fragments"]] == [wide["id"]]
+    told = f"Cut before, so hidden whole with text outside the markers: {wide['id']}."
+    assert answer["note"] == told
+    again = use(context, "fragment_context", **given)
+    assert (again["changed"], "note" in again) == (False, False)
+
+
+def test_pieces_within_the_markers_are_hidden_without_a_note() -> None:
+    context = make_context()
+    given = {"start_marker": "key0: value0;", "end_marker": "value700;", "num_fragments": 2}
+    use(context, "fragment_context", **given)
+    answer = use(context, "fragment_context", **given, fold_except=[])
+    assert [row["state"] for row in answer["fragments"]] == ["folded"] * 2
+    assert "note" not in answer
+
+
 def test_a_pinned_piece_is_neither_hidden_nor_called_spared() -> None:
     context = make_context()
     rows = use(context, "fragment_context", role="user", num_fragments=3)["fragments"]

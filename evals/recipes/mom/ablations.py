@@ -1,9 +1,10 @@
 """Is it luck, and what is it due to: a shortened recipe over three seeds, and with parts left out.
 
-``python evals/recipes/mom/ablations.py --out FOLDER --gpus 2 --steps 900 --seconds 480`` trains
-every arm of `ARMS` from `language_b.toml`, shortened, one a GPU at a time; examines each in closed
-loop on the CPU runtime while the next one trains; and writes ``ablations.jsonl``, a line an arm,
-which a later call goes on from. ``--report`` makes ``result.json`` and ``report.md`` of it.
+``python evals/recipes/mom/ablations.py --out FOLDER --gpus 2 --at-once 4 --seconds 480`` trains
+every arm of `ARMS` from `language_b.toml`, shortened to ``--steps``, ``--at-once`` on a GPU side by
+side, so that their starts overlap; examines each in closed loop on the CPU runtime; and writes
+``ablations.jsonl``, a line an arm, which a later call goes on from. ``--report`` makes
+``result.json`` and ``report.md`` of it.
 """
 
 import argparse
@@ -58,6 +59,7 @@ class Study:
     until: float
     exam_seconds: float
     exam_processes: int
+    workers: int
 
 
 def main() -> None:
@@ -66,6 +68,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--recipe", type=Path, default=HERE / "language_b.toml")
     parser.add_argument("--gpus", type=int, default=1, help="0 trains on the CPU")
+    parser.add_argument("--at-once", type=int, default=1, help="trainings on each GPU")
     parser.add_argument("--steps", type=int, default=900)
     parser.add_argument("--seconds", type=float, default=480)
     parser.add_argument("--exam-seconds", type=float, default=40)
@@ -75,6 +78,7 @@ def main() -> None:
     if arguments.report:
         write_pages(arguments.out)
         return
+    slots = max(1, arguments.gpus) * arguments.at_once
     study = Study(
         out=arguments.out,
         recipe=arguments.recipe,
@@ -82,17 +86,18 @@ def main() -> None:
         until=time.monotonic() + arguments.seconds,
         exam_seconds=arguments.exam_seconds,
         exam_processes=arguments.exam_processes,
+        workers=max(1, (os.cpu_count() or 1) // min(slots, len(ARMS)) - 1),
     )
-    run_study(study, gpus=arguments.gpus)
+    run_study(study, gpus=arguments.gpus, at_once=arguments.at_once)
 
 
-def run_study(study: Study, *, gpus: int) -> None:
+def run_study(study: Study, *, gpus: int, at_once: int = 1) -> None:
     """Train and examine the arms that have no line yet."""
     study.out.mkdir(parents=True, exist_ok=True)
     made = {row["arm"] for row in read_rows(study.out)}
     free: SimpleQueue[str] = SimpleQueue()
-    for device in range(max(1, gpus)):
-        free.put(str(device) if gpus else "")
+    for slot in range(max(1, gpus) * at_once):
+        free.put(str(slot % gpus) if gpus else "")
 
     def work(name: str) -> None:
         device = free.get()
@@ -103,7 +108,7 @@ def run_study(study: Study, *, gpus: int) -> None:
         if folder:
             _add(study, name, folder)
 
-    with ThreadPoolExecutor(max_workers=2 * max(1, gpus)) as pool:
+    with ThreadPoolExecutor(max_workers=2 * max(1, gpus) * at_once) as pool:
         runs = {name: pool.submit(work, name) for name in ARMS if name not in made}
     failed = {name: run.exception() for name, run in runs.items() if run.exception()}
     for name, error in failed.items():
@@ -146,6 +151,7 @@ def _recipe(study: Study, arm: Arm) -> dict[str, object]:
     train = values["train"]
     train |= {"steps": study.steps, "seed": arm.seed, "batch": max(1, train["batch"] // 2)}
     train |= {"schedule": "linear", "final_rate": 0.05, "warmup": min(100, study.steps // 4)}
+    train |= {"workers": study.workers}
     train |= {"eval_every": study.steps, "save_every": study.steps}
     return values
 

@@ -13,10 +13,11 @@ from dataclasses import dataclass, field
 from typing import Generic, Literal
 
 from sculptor.mom.engine.face import Logits, Mask, Runtime, S
+from sculptor.mom.engine.repetition import CHECKED_EVERY, is_repeating
 from sculptor.mom.engine.sampling import Choice, Sampler, Sampling
 from sculptor.mom.engine.turns import Moment, TurnStore
 
-Reason = Literal["stop", "length", "cancelled", "error"]
+Reason = Literal["stop", "length", "repetition", "cancelled", "error"]
 
 STRIDE_TOKENS = 1_024
 """How often a long prompt's reading leaves a moment behind, for views that later change late."""
@@ -29,7 +30,8 @@ STEPS_PER_PIECE = 6
 class Request:
     """What to read and how to write: at most ``limit`` tokens, ending with one in ``stop``.
 
-    ``owner`` names the tenant whose kept moments may be used.
+    Writing that only repeats itself (`repetition`) ends before its limit. ``owner`` names the
+    tenant whose kept moments may be used.
     """
 
     tokens: Sequence[int]
@@ -188,10 +190,10 @@ class Batch(Generic[S]):
             return None
         job.written += 1
         events.append((job, choice))
-        stopped = choice.token in job.request.stop
-        if stopped or job.written == job.request.limit:
+        reason = _end(job, choice.token)
+        if reason is not None:
             self._keep(job)
-            events.append((job, Finish(reason="stop" if stopped else "length")))
+            events.append((job, Finish(reason=reason)))
             return None
         return choice.token
 
@@ -208,3 +210,14 @@ class Batch(Generic[S]):
         assert job.logits is not None
         moment = Moment(state=job.state, logits=job.logits)
         self._turns.put(job.known, moment, owner=job.request.owner)
+
+
+def _end(job: Job[S], token: int) -> Reason | None:
+    """Return why a job ends with a token, or None where it goes on."""
+    if token in job.request.stop:
+        return "stop"
+    if job.written == job.request.limit:
+        return "length"
+    begin = len(job.request.tokens)
+    is_due = job.written % CHECKED_EVERY == 0
+    return "repetition" if is_due and is_repeating(job.known[begin:]) else None

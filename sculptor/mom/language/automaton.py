@@ -113,29 +113,6 @@ class Characters:
 
 
 @dataclass(frozen=True, slots=True)
-class FreeKey:
-    """The inside of a key that the schema does not name, up to its closing quote."""
-
-    reserved: frozenset[bytes]
-    """Spellings of keys that are written in another way."""
-    prefix: bytes | None = b""
-    """What was read, as long as a reserved key begins so."""
-    scan: int = 0
-
-    def step(self, symbol: int, rest: Stack, nodes: Nodes) -> Iterable[Stack]:
-        """Read one byte of the key."""
-        if symbol == QUOTE and self.scan == 0:
-            return () if self.prefix in self.reserved else settle(rest, nodes)
-        after = scanned("key", self.scan, symbol)
-        if after == REFUSED:
-            return ()
-        prefix = None if self.prefix is None else self.prefix + bytes([symbol])
-        if prefix is not None and not any(key.startswith(prefix) for key in self.reserved):
-            prefix = None
-        return ((*rest, FreeKey(self.reserved, prefix, after)),)
-
-
-@dataclass(frozen=True, slots=True)
 class Digits:
     """A number that has begun; it ends where something else is read."""
 

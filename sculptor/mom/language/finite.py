@@ -5,6 +5,7 @@ place that no token leaves.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from sculptor.mom.language.automaton import Node
 from sculptor.mom.language.nodes import Array, Object, Union
@@ -37,10 +38,20 @@ def _is_finite(node: Node, finite: set[int]) -> bool:
             return any(option in finite for option in options)
         case Array(item=item, least=least):
             return least == 0 or item in finite
-        case Object(members=members):
-            return all(member.value in finite for member in members if member.required)
+        case Object():
+            return _can_be_whole(node, finite)
         case _:
             return True
+
+
+def _can_be_whole(node: Object, finite: set[int]) -> bool:
+    """Whether an object can hold every key it needs, and as many as it needs."""
+    if not all(member.value in finite for member in node.members if member.required):
+        return False
+    if node.most is not None and node.most < max(node.least, node.needed.bit_count()):
+        return False
+    possible = sum(member.value in finite for member in node.members)
+    return node.free in finite or possible >= node.least
 
 
 def _pruned(index: int, nodes: Sequence[Node], finite: set[int]) -> Node:
@@ -50,12 +61,11 @@ def _pruned(index: int, nodes: Sequence[Node], finite: set[int]) -> Node:
             return Union(options=tuple(_options(index, nodes, finite)))
         case Array(item=item) if item not in finite:
             return Array(item=None)
-        case Object(members=members, free=free, reserved=reserved, atomic=atomic):
-            return Object(
+        case Object(members=members, free=free):
+            return replace(
+                node,
                 members=tuple(member for member in members if member.value in finite),
                 free=free if free in finite else None,
-                reserved=reserved,
-                atomic=atomic,
             )
         case _:
             return node

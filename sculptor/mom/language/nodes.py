@@ -12,16 +12,16 @@ from sculptor.mom.language.automaton import (
     Characters,
     Digits,
     Fixed,
-    FreeKey,
     Nodes,
     Stack,
     Symbols,
     Value,
     advance,
+    scanned,
     settle,
 )
 from sculptor.mom.language.numbers import NumberRange
-from sculptor.mom.language.scan import QUOTE
+from sculptor.mom.language.scan import QUOTE, REFUSED
 
 _OPEN_LIST, _CLOSE_LIST = b"[]"
 _OPEN_OBJECT, _CLOSE_OBJECT = b"{}"
@@ -127,8 +127,9 @@ class Object:
     free: int | None = None
     reserved: frozenset[bytes] = frozenset()
     """Spellings that no free key may have."""
-    atomic: frozenset[int] = frozenset()
-    """Symbols that stand for a whole free key and its colon."""
+    least: int = 0
+    most: int | None = None
+    """How many keys there may be."""
 
     def begin(self, rest: Stack, nodes: Nodes) -> Iterable[Stack]:
         """Open the object."""
@@ -139,20 +140,6 @@ class Object:
         """The required members as bits."""
         return sum(member.required << bit for bit, member in enumerate(self.members))
 
-    def keys(self, seen: int, rest: Stack) -> Iterable[Stack]:
-        """Return the stacks that read one more key and its value."""
-        for bit, member in enumerate(self.members):
-            if not seen >> bit & 1:
-                after = _Members(self, seen | 1 << bit, True)
-                yield (*rest, after, Value(member.value), Fixed(member.spelling))
-        if self.free is None:
-            return
-        after = _Members(self, seen, True)
-        for symbol in self.atomic:
-            yield (*rest, after, Value(self.free), Fixed((symbol,)))
-        key = FreeKey(self.reserved)
-        yield (*rest, after, Value(self.free), Fixed((COLON,)), key, Fixed((QUOTE,)))
-
 
 @dataclass(frozen=True, slots=True)
 class _Members:
@@ -160,13 +147,56 @@ class _Members:
 
     object: Object
     seen: int = 0
-    begun: bool = False
+    """The named members so far as bits."""
+    others: frozenset[bytes] = frozenset()
+    """The free keys so far."""
 
     def step(self, symbol: int, rest: Stack, nodes: Nodes) -> Iterable[Stack]:
-        needed = self.object.needed
         if symbol == _CLOSE_OBJECT:
-            return settle(rest, nodes) if self.seen & needed == needed else ()
-        keys = self.object.keys(self.seen, rest)
-        if not self.begun:
-            return advance(keys, symbol, nodes)
-        return keys if symbol == COMMA else ()
+            return settle(rest, nodes) if self._is_whole() else ()
+        if not self._count():
+            return advance(self._keys(rest), symbol, nodes)
+        return self._keys(rest) if symbol == COMMA else ()
+
+    def after(self, key: bytes, rest: Stack) -> Iterable[Stack]:
+        """Return the stacks that go on after a free key; none where it cannot be one."""
+        if key in self.object.reserved or key in self.others or self.object.free is None:
+            return ()
+        more = _Members(self.object, self.seen, self.others | {key})
+        return ((*rest, more, Value(self.object.free), Fixed((COLON,))),)
+
+    def _keys(self, rest: Stack) -> Iterable[Stack]:
+        """Return the stacks that read one more key and its value."""
+        missing = (self.object.needed & ~self.seen).bit_count()
+        has_room = self.object.most is None or self._count() + missing < self.object.most
+        for bit, member in enumerate(self.object.members):
+            if not self.seen >> bit & 1 and (has_room or member.required):
+                more = _Members(self.object, self.seen | 1 << bit, self.others)
+                yield (*rest, more, Value(member.value), Fixed(member.spelling))
+        if self.object.free is not None and has_room:
+            yield (*rest, FreeKey(self), Fixed((QUOTE,)))
+
+    def _is_whole(self) -> bool:
+        needed = self.object.needed
+        return self.seen & needed == needed and self._count() >= self.object.least
+
+    def _count(self) -> int:
+        return self.seen.bit_count() + len(self.others)
+
+
+@dataclass(frozen=True, slots=True)
+class FreeKey:
+    """The inside of a key that the schema does not name, up to its closing quote."""
+
+    members: _Members
+    key: bytes = b""
+    scan: int = 0
+
+    def step(self, symbol: int, rest: Stack, nodes: Nodes) -> Iterable[Stack]:
+        """Read one byte of the key."""
+        if symbol == QUOTE and self.scan == 0:
+            return self.members.after(self.key, rest)
+        after = scanned("key", self.scan, symbol)
+        if after == REFUSED:
+            return ()
+        return ((*rest, FreeKey(self.members, self.key + bytes([symbol]), after)),)

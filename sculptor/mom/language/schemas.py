@@ -2,13 +2,14 @@
 
 Expressed are types, ``enum``, ``const``, ``anyOf`` and ``oneOf`` (as one another), ``allOf`` where
 its parts agree, local references, limits of numbers, lengths and counts, ``items``, ``properties``,
-``required`` and ``additionalProperties``. A keyword not named here (``pattern``, ``format``,
-``multipleOf``...) is not enforced. What nothing can satisfy, and a reference to nothing, becomes
-any JSON value: a request is never refused for its schema.
+``required`` and ``additionalProperties``. No object holds a key twice. A keyword not named here
+(``pattern``, ``format``, ``multipleOf``...) is not enforced. What nothing can satisfy, and a
+reference to nothing, becomes any JSON value: a request is never refused for its schema.
 """
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import cast
 
 from sculptor.mom.language.automaton import Node, Symbols
@@ -27,7 +28,10 @@ _MAX_NODES = 4096
 """Past this a schema's further parts are any value."""
 
 _NAMED = (
-    ("object", ("properties", "required", "additionalProperties")),
+    (
+        "object",
+        ("properties", "required", "additionalProperties", "minProperties", "maxProperties"),
+    ),
     ("array", ("items", "minItems", "maxItems")),
 )
 
@@ -71,7 +75,7 @@ class Compiler:
         ]
         value = self._add(Union(options=tuple(plain)))
         for _ in range(_ANY_DEPTH):
-            array, members = self._add(Array(item=value)), self._add(self._free_object((), value))
+            array, members = self._add(Array(item=value)), self._add(self._opened(Object(), value))
             value = self._add(Union(options=(*plain, array, members)))
         return value
 
@@ -185,23 +189,27 @@ class Compiler:
             Member(spelling=self._key(name), value=self._node(inner, root), required=name in needed)
             for name, inner in named.items()
         )
-        return self._free_object(
-            members, None if free is False else self._node(free, root), tuple(named)
-        )
-
-    def _free_object(
-        self, members: tuple[Member, ...], free: int | None, names: tuple[str, ...] = ()
-    ) -> Object:
-        reserved = {*names, *self._atomic}
-        return Object(
+        made = Object(
             members=members,
+            least=size_of(schema, "minProperties") or 0,
+            most=size_of(schema, "maxProperties"),
+        )
+        return made if free is False else self._opened(made, self._node(free, root), set(named))
+
+    def _opened(self, made: Object, free: int, names: Collection[str] = ()) -> Object:
+        """Return an object that takes keys without a name here, all of one kind, as well.
+
+        Those with a token of their own are members like the named ones: they come once.
+        """
+        atomic = [name for name in self._atomic if name not in names]
+        others = [Member(spelling=self._key(name), value=free, required=False) for name in atomic]
+        return replace(
+            made,
+            members=(*made.members, *others),
             free=free,
             reserved=frozenset(
                 json.dumps(name, ensure_ascii=False).encode("utf-8", "replace")[1:-1]
-                for name in reserved
-            ),
-            atomic=frozenset(
-                PROTOCOL_SYMBOL + token for name, token in self._atomic.items() if name not in names
+                for name in (*names, *atomic)
             ),
         )
 

@@ -1,18 +1,18 @@
 """States of a grammar, with the tokens each allows; both are kept, so that most cost a look-up."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterator, Mapping
 
 import numpy as np
 
 from sculptor.mom.language.automaton import (
     Characters,
     Fixed,
-    FreeKey,
     FreeText,
     Node,
     Stack,
     advance,
 )
+from sculptor.mom.language.nodes import FreeKey
 from sculptor.mom.language.protocol import ARGUMENT_TOKENS, TEXT_OFFSET, Protocol
 from sculptor.mom.language.scan import Dialect
 from sculptor.mom.language.vocabulary import PROTOCOL_SYMBOL, Branch, Mask, Vocabulary
@@ -27,6 +27,9 @@ _STRUCTURE = frozenset(b'{}[],:"-+.0123456789eEtfn') | {
 """What a frame other than a string or a fixed sequence may read first."""
 
 
+Stacks = frozenset[Stack]
+
+
 class GrammarError(ValueError):
     """A request that no turn can satisfy, or a token that was not allowed."""
 
@@ -37,9 +40,9 @@ class Automaton:
     def __init__(self, vocabulary: Vocabulary) -> None:
         self.vocabulary = vocabulary
         self.nodes: list[Node] = []
-        self._states: dict[frozenset[Stack], GrammarState] = {}
+        self._states: dict[Stacks, GrammarState] = {}
 
-    def state(self, stacks: frozenset[Stack]) -> "GrammarState":
+    def state(self, stacks: Stacks) -> "GrammarState":
         """Return the one state of a set of stacks."""
         known = self._states.get(stacks)
         if known is None:
@@ -57,13 +60,12 @@ class Automaton:
 class GrammarState:
     """A place within a turn; never changes, and may be gone on from more than once."""
 
-    __slots__ = ("_automaton", "_mask", "_next", "_stacks", "_tokens")
+    __slots__ = ("_automaton", "_mask", "_stacks", "_tokens")
 
-    def __init__(self, automaton: Automaton, stacks: frozenset[Stack]) -> None:
+    def __init__(self, automaton: Automaton, stacks: Stacks) -> None:
         self._automaton = automaton
         self._stacks = stacks
         self._mask: Mask | None = None
-        self._next: dict[int, GrammarState | None] = {}
         self._tokens: dict[int, GrammarState] = {}
 
     @property
@@ -86,35 +88,23 @@ class GrammarState:
         """
         after = self._tokens.get(token)
         if after is None:
-            after = self._after(self._automaton.vocabulary.symbols[token])
-            if after is None:
+            stacks = self._after(token)
+            if not stacks:
                 raise GrammarError(f"token {token} cannot come here")
-            self._tokens[token] = after
+            after = self._tokens[token] = self._automaton.state(stacks)
         return after
 
     def forget(self) -> None:
         """Let go of what was worked out here, which is made anew when it is asked for."""
         self._mask = None
-        self._next.clear()
         self._tokens.clear()
 
-    def step(self, symbol: int) -> "GrammarState | None":
-        """Return the state after one symbol, or None where it is refused."""
-        if symbol in self._next:
-            return self._next[symbol]
-        stacks = frozenset(advance(self._stacks, symbol, self._automaton.nodes))
-        after = self._automaton.state(stacks) if stacks else None
-        self._next[symbol] = after
-        return after
-
-    def _after(self, symbols: Iterable[int]) -> "GrammarState | None":
-        state = self
-        for symbol in symbols:
-            after = state.step(symbol)
-            if after is None:
-                return None
-            state = after
-        return state
+    def _after(self, token: int) -> Stacks:
+        """Return the stacks after a token; none where it is refused."""
+        stacks = self._stacks
+        for symbol in self._automaton.vocabulary.symbols[token]:
+            stacks = frozenset(advance(stacks, symbol, self._automaton.nodes))
+        return stacks
 
     def _allowed(self) -> Mask:
         """Return the mask: inside strings from their tables, elsewhere by one walk of the tree."""
@@ -129,7 +119,7 @@ class GrammarState:
             mask |= self._part(frozenset((stack,)))._of_string(top)
         return mask
 
-    def _part(self, stacks: frozenset[Stack]) -> "GrammarState":
+    def _part(self, stacks: Stacks) -> "GrammarState":
         return self if stacks == self._stacks else self._automaton.state(stacks)
 
     def _of_string(self, top: Characters | FreeKey | FreeText) -> Mask:
@@ -140,15 +130,13 @@ class GrammarState:
                 return self._within("key", scan, None)
             case FreeText(scan=scan):
                 mask = self._within("text", scan, None)
-                mask[:TEXT_OFFSET] = self._one_by_one(range(TEXT_OFFSET))[:TEXT_OFFSET]
+                mask[:TEXT_OFFSET] = [bool(self._after(token)) for token in range(TEXT_OFFSET)]
                 return mask
 
     def _walked(self) -> Mask:
-        mask = self._none()
         branches = self._automaton.vocabulary.root.branches
-        for symbol in self._first_symbols() & branches.keys():
-            mask[list(self._below(symbol, branches[symbol]))] = True
-        return mask
+        firsts = self._first_symbols() & branches.keys()
+        return self._reached({symbol: branches[symbol] for symbol in firsts})
 
     def _first_symbols(self) -> set[int]:
         """Return the symbols that may come next; some of them may still be refused."""
@@ -160,23 +148,25 @@ class GrammarState:
         """Return the mask within a string that may still hold ``room`` characters."""
         inside = self._automaton.vocabulary.inside(dialect, scan)
         stays = inside.stays if room is None else inside.stays & (inside.begun <= room)
-        return stays | self._one_by_one(inside.leaves)
+        return stays | self._reached(inside.leaves.branches)
 
-    def _one_by_one(self, tokens: Iterable[int]) -> Mask:
-        symbols = self._automaton.vocabulary.symbols
+    def _reached(self, branches: Mapping[int, Branch]) -> Mask:
         mask = self._none()
-        mask[[token for token in tokens if self._after(symbols[token]) is not None]] = True
+        mask[list(self._below(self._stacks, branches))] = True
         return mask
 
-    def _below(self, symbol: int, branch: Branch) -> Iterator[int]:
-        """Yield the tokens of a branch, which a symbol leads to, that may come next."""
-        after = self.step(symbol)
-        if after is None:
-            return
-        if branch.token is not None:
-            yield branch.token
-        for further, below in branch.branches.items():
-            yield from after._below(further, below)
+    def _below(self, stacks: Collection[Stack], branches: Mapping[int, Branch]) -> Iterator[int]:
+        """Yield the tokens of these branches that may come next.
+
+        What lies between two tokens' ends is made and forgotten: hardly any of it comes again.
+        """
+        for symbol, branch in branches.items():
+            after = tuple(advance(stacks, symbol, self._automaton.nodes))
+            if not after:
+                continue
+            if branch.token is not None:
+                yield branch.token
+            yield from self._below(after, branch.branches)
 
     def _none(self) -> Mask:
         return np.zeros(self._automaton.vocabulary.size, dtype=np.bool_)

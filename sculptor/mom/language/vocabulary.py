@@ -27,6 +27,13 @@ class Branch:
     """The token that is this very sequence."""
     branches: dict[int, "Branch"] = field(default_factory=dict)
 
+    def add(self, token: int, symbols: tuple[int, ...]) -> None:
+        """Add a token that is these symbols after the branch's own."""
+        branch = self
+        for symbol in symbols:
+            branch = branch.branches.setdefault(symbol, Branch())
+        branch.token = token
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inside:
@@ -36,7 +43,7 @@ class Inside:
     """Tokens after which the string is still open and well formed."""
     begun: NDArray[np.int32]
     """How many characters each of those tokens begins."""
-    leaves: tuple[int, ...]
+    leaves: Branch
     """Tokens that close the string on their way; what follows in them is not looked at."""
 
 
@@ -52,7 +59,7 @@ class Vocabulary:
         self.root = Branch()
         self._inside: dict[tuple[Dialect, int], Inside] = {}
         for token, symbols in enumerate(self.symbols):
-            self._insert(token, symbols)
+            self.root.add(token, symbols)
 
     def inside(self, dialect: Dialect, state: int) -> Inside:
         """Return what each token does inside a string of this dialect, from one state."""
@@ -61,22 +68,16 @@ class Vocabulary:
             known = self._inside[dialect, state] = self._scan(dialect, state)
         return known
 
-    def _insert(self, token: int, symbols: tuple[int, ...]) -> None:
-        branch = self.root
-        for symbol in symbols:
-            branch = branch.branches.setdefault(symbol, Branch())
-        branch.token = token
-
     def _scan(self, dialect: Dialect, start: int) -> Inside:
         stays = np.zeros(self.size, dtype=np.bool_)
         begun = np.zeros(self.size, dtype=np.int32)
-        leaves: list[int] = []
+        leaves = Branch()
         rows, quoted = table(dialect), dialect != "text"
         for token in self._text:
             state = start
             for symbol in self.symbols[token]:
                 if quoted and state == 0 and symbol == QUOTE:
-                    leaves.append(token)
+                    leaves.add(token, self.symbols[token])
                     break
                 begun[token] += state == 0
                 state = rows[state][symbol]
@@ -84,7 +85,7 @@ class Vocabulary:
                     break
             else:
                 stays[token] = True
-        return Inside(stays=stays, begun=begun, leaves=tuple(leaves))
+        return Inside(stays=stays, begun=begun, leaves=leaves)
 
 
 @lru_cache(maxsize=4)

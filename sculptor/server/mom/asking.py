@@ -11,7 +11,7 @@ from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from threading import Lock
-from typing import Any, Literal, cast
+from typing import Any
 
 import orjson
 
@@ -22,6 +22,7 @@ from sculptor.mom.language.protocol import Protocol
 from sculptor.mom.language.template import render_prompt
 from sculptor.mom.language.tokenizer import Tokenizer
 from sculptor.server.envelope import ApiError
+from sculptor.server.request_rules import objects_of, parse_request, refusal, stops_of
 
 ANSWER_TOKENS = 1_024
 """The most an answer may take where the request sets no limit."""
@@ -58,26 +59,24 @@ class AskReader:
         Raises:
             ApiError: the body is no chat completion request, or a parameter cannot be used.
         """
-        value = _parse(body)
-        tools = _objects(value, "tools")
+        value = parse_request(body)
+        tools = objects_of(value, "tools") if value.get("tools") else []
         logprobs = value.get("logprobs") is True
         request = Request(
-            tokens=render_prompt(
-                _objects(value, "messages"), tools=tools, tokenizer=self._tokenizer
-            ),
+            tokens=render_prompt(value["messages"], tools=tools, tokenizer=self._tokenizer),
             limit=_limit(value),
             stop=(Protocol.END,),
             sampling=_sampling(value, logprobs=logprobs),
             mask=self._mask(value, tools),
             owner=owner,
         )
-        return Ask(request=request, stops=_stops(value), logprobs=logprobs)
+        return Ask(request=request, stops=stops_of(value), logprobs=logprobs)
 
     def _mask(self, value: Body, tools: Sequence[Body]) -> GrammarState:
         """Return the start of the grammar that the request declares."""
         wanted = value.get("response_format")
         if wanted is not None and not isinstance(wanted, Mapping):
-            raise _refuse("response_format", "must be an object with a type")
+            raise refusal("response_format", "must be an object with a type")
         choice, parallel = value.get("tool_choice"), value.get("parallel_tool_calls") is not False
         key = orjson.dumps([tools, choice, wanted, parallel])
         with self._lock:
@@ -105,29 +104,12 @@ class AskReader:
         return grammar.start()
 
 
-def _parse(body: bytes) -> Body:
-    try:
-        value = orjson.loads(body)
-    except orjson.JSONDecodeError:
-        value = None
-    if not isinstance(value, dict):
-        raise ApiError(400, "The body must be a JSON object.", code="invalid_value")
-    return cast("Body", value)
-
-
-def _objects(value: Body, name: Literal["messages", "tools"]) -> list[Body]:
-    listed = value.get(name) if name == "messages" else value.get(name) or []
-    if not isinstance(listed, list) or not all(isinstance(item, dict) for item in listed):
-        raise _refuse(name, "must be a list of objects")
-    return listed
-
-
 def _limit(value: Body) -> int:
     for name in ("max_completion_tokens", "max_tokens"):
         limit = value.get(name)
         if limit is not None:
             if not isinstance(limit, int) or isinstance(limit, bool) or limit < 1:
-                raise _refuse(name, "must be a whole number of at least 1")
+                raise refusal(name, "must be a whole number of at least 1")
             return limit
     return ANSWER_TOKENS
 
@@ -137,9 +119,9 @@ def _sampling(value: Body, *, logprobs: bool) -> Sampling:
     top_p = _number(value, "top_p", most=1.0, default=1.0)
     top = value.get("top_logprobs") or 0
     if not isinstance(top, int) or isinstance(top, bool) or not 0 <= top <= _MOST_TOP:
-        raise _refuse("top_logprobs", f"must be a whole number from 0 to {_MOST_TOP}")
+        raise refusal("top_logprobs", f"must be a whole number from 0 to {_MOST_TOP}")
     if top and not logprobs:
-        raise _refuse("top_logprobs", "needs logprobs to be true")
+        raise refusal("top_logprobs", "needs logprobs to be true")
     return Sampling(
         temperature=temperature, top_p=max(top_p, _LEAST_TOP_P), seed=_seed(value), top=top
     )
@@ -150,7 +132,7 @@ def _seed(value: Body) -> int:
     if seed is None:
         return secrets.randbits(_SEED_BITS)
     if not isinstance(seed, int) or isinstance(seed, bool):
-        raise _refuse("seed", "must be a whole number")
+        raise refusal("seed", "must be a whole number")
     return seed % 2**64
 
 
@@ -159,17 +141,5 @@ def _number(value: Body, name: str, *, most: float, default: float) -> float:
     if number is None:
         return default
     if not isinstance(number, int | float) or isinstance(number, bool) or not 0 <= number <= most:
-        raise _refuse(name, f"must be a number from 0 to {most:g}")
+        raise refusal(name, f"must be a number from 0 to {most:g}")
     return float(number)
-
-
-def _stops(value: Body) -> tuple[str, ...]:
-    stop = value.get("stop")
-    listed = [stop] if isinstance(stop, str) else stop or []
-    if not isinstance(listed, list) or not all(isinstance(item, str) for item in listed):
-        raise _refuse("stop", "must be a string or a list of strings")
-    return tuple(listed)
-
-
-def _refuse(name: str, problem: str) -> ApiError:
-    return ApiError(400, f"{name} {problem}.", code="invalid_value", param=name)

@@ -47,7 +47,7 @@ class MomModel:
         for delta in answer.finish():
             yield delta
         yield answer.completed(
-            "length" if reason == "length" and not answer.is_ended else "stop",
+            "stop" if reason == "stop" or answer.is_ended else "length",
             prompt_tokens=len(ask.request.tokens),
             cached_tokens=reused,
             model=self._name,

@@ -1,13 +1,10 @@
 """The scripted backend as a model of the loop: requests in, deltas and a whole answer out."""
 
 from collections.abc import AsyncIterator, Iterator
-from typing import Any
-
-import orjson
 
 from sculptor.chat import Completed, Delta
-from sculptor.errors import UpstreamStatus
 from sculptor.loop import ModelRequest
+from sculptor.server.request_rules import parse_request
 from sculptor.server.scripted.dispatch import decide, model_name
 from sculptor.server.scripted.prompt import read_prompt
 from sculptor.server.scripted.reply import complete, deltas
@@ -15,17 +12,6 @@ from sculptor.tokens import TokenCounter
 
 _LARGE_BYTES = 100_000
 """A request past this is answered in a worker thread, so that others are not held up."""
-
-_NO_REQUEST = orjson.dumps(
-    {
-        "error": {
-            "message": "The body must be a JSON object with a list of messages.",
-            "type": "invalid_request_error",
-            "param": "messages",
-            "code": "invalid_value",
-        }
-    }
-)
 
 
 class ScriptedModel:
@@ -60,9 +46,9 @@ class ScriptedModel:
         """Return the whole answer to a request.
 
         Raises:
-            UpstreamStatus: the body is no chat completion request.
+            ApiError: the body is no chat completion request, or asks what cannot be.
         """
-        body = _parse(request.body)
+        body = parse_request(request.body)
         return complete(
             decide(read_prompt(body)),
             request.body,
@@ -70,13 +56,3 @@ class ScriptedModel:
             model=model_name(str(body.get("model") or "")),
             counter=self._counter,
         )
-
-
-def _parse(body: bytes) -> dict[str, Any]:
-    try:
-        value = orjson.loads(body)
-    except orjson.JSONDecodeError:
-        value = None
-    if isinstance(value, dict) and isinstance(value.get("messages"), list):
-        return value
-    raise UpstreamStatus(400, _NO_REQUEST)

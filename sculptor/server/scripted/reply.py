@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from sculptor.chat import Completed, Delta, TextDelta, ToolCallDelta, Usage
+from sculptor.server.request_rules import stops_of
 from sculptor.tokens import TokenCounter
 
 _PIECES = 40
@@ -78,9 +79,7 @@ def deltas(completed: Completed) -> Iterator[Delta]:
 
 
 def _limited(text: str, body: Mapping[str, Any], counter: TokenCounter) -> tuple[str, str]:
-    stop = body.get("stop") or ()
-    ends = [stop] if isinstance(stop, str) else stop
-    found = (text.find(end) for end in ends if end)
+    found = (text.find(end) for end in stops_of(body) if end)
     text = text[: min((at for at in found if at >= 0), default=len(text))]
     limit = body.get("max_completion_tokens") or body.get("max_tokens")
     if not isinstance(limit, int):

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from sculptor.mom.engine.batch import STEPS_PER_PIECE, STRIDE_TOKENS, Batch, Finish, Job, Request
 from sculptor.mom.engine.cpu import CpuModel
+from sculptor.mom.engine.repetition import CHECKED_EVERY, LEAST_REPEATED
 from sculptor.mom.engine.sampling import Choice, Sampling
 from sculptor.mom.engine.state import CpuState
 from sculptor.mom.engine.turns import TurnStore
@@ -44,6 +45,19 @@ class Rising:
 
     def advance(self, token: int) -> "Rising":
         return Rising(token)
+
+
+@dataclass(frozen=True)
+class Circle:
+    """Allows a few tokens only, in turn and for ever."""
+
+    tokens: tuple[int, ...]
+
+    def allowed(self) -> NDArray[np.bool_]:
+        return np.arange(VOCAB) == self.tokens[0]
+
+    def advance(self, token: int) -> "Circle":
+        return Circle((*self.tokens[1:], token))
 
 
 @pytest.fixture
@@ -99,6 +113,26 @@ def test_a_mask_is_obeyed_and_its_end_is_an_error_for_it_alone(model: Counted) -
     assert rising == sorted(set(rising))
     assert reason == "error"
     assert (len(other), other_reason) == (30, "length")
+
+
+def test_what_only_repeats_itself_ends_before_its_limit(model: Counted) -> None:
+    circles = [ask(seed, limit=900, mask=Circle(tuple(range(3, 3 + 3 * seed)))) for seed in (1, 4)]
+    other = ask(2, limit=300)
+    alone = run(make(model), [other])
+    *ended, beside = run(make(model), [*circles, other])
+    assert [beside] == alone
+    for period, (said, reason) in zip((3, 12), ended, strict=True):
+        assert reason == "repetition"
+        assert said == [*range(3, 3 + period)] * (len(said) // period) + said[: len(said) % period]
+        assert 0 < len(said) - LEAST_REPEATED - period <= CHECKED_EVERY
+    ((said, reason),) = run(make(model), [ask(1, limit=LEAST_REPEATED, mask=Circle((3,)))])
+    assert (len(said), reason) == (LEAST_REPEATED, "length")
+
+
+def test_what_the_prompt_repeats_is_no_repetition(model: Counted) -> None:
+    request = Request(tokens=[3] * 400, limit=40, mask=Circle((3,)))
+    ((said, reason),) = run(make(model), [request])
+    assert (len(said), reason) == (40, "length")
 
 
 def test_a_follow_up_reads_only_its_own_tokens(model: Counted) -> None:

@@ -8,7 +8,7 @@ from sculptor.mom.engine.batch import Batch, Request
 from sculptor.mom.engine.torch_model import TorchModel, TorchState, load_torch
 from sculptor.mom.engine.turns import TurnStore
 from tests.mom.engine.builders import both, random_tokens, random_weights
-from tests.mom.engine.test_batch import ask, run
+from tests.mom.engine.test_batch import Circle, ask, run
 
 
 @pytest.fixture
@@ -23,6 +23,16 @@ def test_both_runtimes_write_the_same() -> None:
     fast = TorchModel(slow, rows=4, piece=64)
     got = run(Batch(fast, turns=TurnStore(limit_bytes=10**8)), requests)  # type: ignore[arg-type]
     assert got == wanted
+
+
+def test_both_runtimes_end_a_repetition_at_the_same_token() -> None:
+    cpu, slow = both(random_weights())
+    requests = [ask(1, limit=600, mask=Circle((5, 6, 7))), ask(4, limit=200)]
+    wanted = run(Batch(cpu, turns=TurnStore(limit_bytes=10**8)), requests)
+    fast = TorchModel(slow, rows=2)
+    got = run(Batch(fast, turns=TurnStore(limit_bytes=10**8)), requests)  # type: ignore[arg-type]
+    assert got == wanted
+    assert wanted[0][1] == "repetition"
 
 
 def test_the_company_changes_no_bit_and_may_change_itself(model: TorchModel) -> None:

@@ -46,7 +46,18 @@ def objects(draw: Draw, inner: Any) -> dict[str, Any]:
     free = draw(st.sampled_from([False, False, True, None]) | inner)
     required = [name for name in properties if draw(st.booleans())]
     schema: dict[str, Any] = {"type": "object", "properties": properties, "required": required}
+    schema |= draw(counts(len(required), len(properties)))
     return schema if free is None else schema | {"additionalProperties": free}
+
+
+@st.composite
+def counts(draw: Draw, required: int, named: int) -> dict[str, int]:
+    """Return limits of how many keys there are, which the named ones alone can meet, or none."""
+    if draw(st.booleans()):
+        return {}
+    least = draw(st.integers(0, named))
+    most = draw(st.integers(max(required, least), named + 1))
+    return {"minProperties": least, "maxProperties": most}
 
 
 @st.composite
@@ -133,14 +144,15 @@ def _of_kind(draw: Draw, kind: str, schema: Any, depth: int) -> Any:
 
 @st.composite
 def _members(draw: Draw, schema: Any, depth: int) -> Any:
-    named = [
-        name
-        for name in schema["properties"]
-        if name in schema["required"] or (depth < 3 and draw(st.booleans()))
-    ]
+    named = list(schema["required"])
+    most = schema.get("maxProperties", len(schema["properties"]) + 1)
+    for name in schema["properties"].keys() - named:
+        few = len(named) < schema.get("minProperties", 0)
+        if few or (len(named) < most and depth < 3 and draw(st.booleans())):
+            named.append(name)
     made = {name: draw(instances(schema["properties"][name], depth + 1)) for name in named}
     free = schema.get("additionalProperties", True)
-    if free is not False and draw(st.booleans()):
+    if free is not False and len(made) < most and draw(st.booleans()):
         name = draw(keys.filter(lambda key: key not in schema["properties"]))
         made[name] = draw(instances(free, depth + 1))
     return dict(draw(st.permutations(list(made.items()))))

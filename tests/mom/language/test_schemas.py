@@ -64,6 +64,22 @@ CASES = [
     ({"properties": {"a": False}, "type": "object"}, [{}, {"b": 1}], [{"a": 1}]),
     ({"type": "object", "required": ["b"]}, [{"b": 1, "a": 2}], [{}, {"a": 1}]),
     ({"type": "object", "required": ["b"], "additionalProperties": False}, [1, "[]"], []),
+    ({"maxProperties": 2}, [{}, {"a": 1, "b": 2}], [{"a": 1, "b": 2, "c": 3}, 1]),
+    ({"type": "object", "maxProperties": 0}, [{}], [{"a": 1}]),
+    ({"minProperties": 1, "maxProperties": 1}, [{"a": {"b": {}}}], [{}, {"a": 1, "b": 2}]),
+    (
+        {"properties": {"a": {}, "b": {}}, "required": ["a"], "maxProperties": 1},
+        [{"a": 1}],
+        [{"b": 1}, {"c": 1}, {"a": 1, "b": 2}, {}],
+    ),
+    (
+        {"properties": {"a": {}, "b": {}}, "additionalProperties": False, "minProperties": 2},
+        [{"b": 1, "a": 1}],
+        [{"a": 1}, {"a": 1, "c": 1}],
+    ),
+    ({"additionalProperties": False, "minProperties": 1}, [7, "[]"], []),
+    ({"type": "object", "required": ["a", "b"], "maxProperties": 1}, [7, "[]"], []),
+    ({"type": "object", "minProperties": 2, "maxProperties": 1}, [7, "[]"], []),
     ({"type": "string", "minLength": 2, "maxLength": 1}, [1, "[]"], []),
     ({"type": "integer", "minimum": 2, "maximum": 1}, [7, "{}"], []),
     ({"type": "array", "minItems": 2, "maxItems": 1}, [7, "{}"], []),
@@ -113,6 +129,14 @@ def test_a_key_comes_once_and_a_free_one_in_one_spelling() -> None:
     assert not accepts(schema, '{"a":1,"a":2}')
     assert not accepts(schema, r'{"\u0061":"x"}')
     assert accepts(schema, r'{"a\n\"":"x"}')
+
+
+@pytest.mark.parametrize("schema", [{}, {"type": "object"}, {"properties": {"z": {}}}], ids=str)
+def test_no_object_holds_a_key_twice(schema: Any) -> None:
+    assert accepts(schema, '{"a":1,"ab":{"a":[{"a":2},{"a":3}]},"b":4}')
+    assert accepts(schema, r'{"\n":1,"n":2,"":3}')
+    for twice in ('{"a":1,"a":2}', '{"":1,"":2}', r'{"\n":1,"b":2,"\n":3}', '{"b":{"é":1,"é":2}}'):
+        assert not accepts(schema, twice)
 
 
 def test_white_space_between_signs_is_not_written() -> None:

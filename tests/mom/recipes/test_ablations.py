@@ -24,7 +24,7 @@ def test_an_arm_is_trained_and_examined_once(ablations, monkeypatch, tmp_path, c
     monkeypatch.setattr(ablations, "ARMS", arms)
     study = ablations.Study(
         out=tmp_path, recipe=RECIPES / "language_small.toml", steps=2,
-        until=time.monotonic() + 300, exam_seconds=2, exam_processes=1,
+        until=time.monotonic() + 300, exam_seconds=2, exam_processes=1, workers=1,
     )  # fmt: skip
     ablations.run_study(study, gpus=0)
     ablations.run_study(study, gpus=0)

@@ -67,6 +67,14 @@ def text(content: str) -> dict[str, Any]:
     return {"role": "assistant", "content": content}
 
 
+_COUNTED = [token for number in range(10**4) for token in TOKENIZER.encode(f"{number}; ")]
+
+
+def endless(prompt: object) -> list[int]:
+    """Reply with more than anybody waits for, which does not repeat itself."""
+    return _COUNTED
+
+
 def calls(*named: tuple[str, str]) -> dict[str, Any]:
     listed = [{"function": {"name": name, "arguments": args}} for name, args in named]
     return {"role": "assistant", "content": None, "tool_calls": listed}

@@ -54,12 +54,12 @@ FUNCTIONS = keyed(
 )
 TOOLS = keyed(type=st.just("function"), function=FUNCTIONS, id=st.just("c1"))
 PARTS = keyed(type=st.sampled_from(["text", "image_url"]), text=st.text(max_size=9))
-MESSAGES = keyed(
-    role=st.sampled_from(["system", "user", "assistant", "tool", "function"]),
-    content=st.text(max_size=9) | st.lists(PARTS, max_size=2),
-    tool_calls=st.lists(TOOLS, max_size=2),
-    tool_call_id=st.just("c1"),
-)
+CONTENT = st.text(max_size=9) | st.lists(PARTS, min_size=1, max_size=2)
+ROLES = st.sampled_from(["system", "user", "assistant", "tool", "function"])
+MESSAGES = st.fixed_dictionaries(
+    {"role": ROLES, "content": CONTENT},
+    optional={"tool_calls": st.lists(TOOLS, max_size=2), "tool_call_id": st.just("c1")},
+) | keyed(role=ROLES, content=CONTENT, tool_calls=st.lists(TOOLS, max_size=2))
 FORMATS = keyed(
     type=st.sampled_from(["text", "json_object", "json_schema"]),
     json_schema=keyed(schema=SCHEMAS),
@@ -113,7 +113,7 @@ def test_any_body_is_read_or_refused_with_words(body: Any) -> None:
     "body", [b"", b"{", b"[]", b"null", b'{"messages":1}', b'{"messages":[1]}']
 )
 def test_what_is_no_request_is_refused(body: bytes) -> None:
-    with pytest.raises(ApiError, match="must be"):
+    with pytest.raises(ApiError, match=r"must be|send a JSON object|not valid JSON|not an object"):
         READER.read(body)
 
 

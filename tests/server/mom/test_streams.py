@@ -6,13 +6,9 @@ from sculptor.mom.engine.batch import Request
 from sculptor.mom.language.protocol import Protocol
 from sculptor.server.envelope import ApiError
 from sculptor.server.mom.streams import Writer
-from tests.server.mom.builders import TOKENIZER, Reciter, say, text
+from tests.server.mom.builders import Reciter, endless, say, text
 
 PROMPT = Request(tokens=[Protocol.USER, Protocol.ASSISTANT], limit=10**6)
-
-
-def endless(prompt: object) -> list[int]:
-    return TOKENIZER.encode("a") * 10**6
 
 
 def test_closing_ends_what_is_written_and_refuses_more() -> None:

@@ -11,7 +11,15 @@ import orjson
 import pytest
 from openai import AsyncOpenAI, OpenAI
 
-from tests.server.mom.builders import NAME, TOKENIZER, WINDOW_TOKENS, Reciter, calls, say, text
+from tests.server.mom.builders import (
+    NAME,
+    WINDOW_TOKENS,
+    Reciter,
+    calls,
+    endless,
+    say,
+    text,
+)
 from tests.server.mom.conftest import Serve
 
 LOG = "\n".join(f"entry {number}: lamp {number % 7} is at {number * 3}" for number in range(300))
@@ -61,6 +69,42 @@ def test_the_model_works_its_context_and_answers(serve: Serve, stream: bool) -> 
     assert sent[1] < sent[0] * 2 / 3
     kept = told["billed"][2]["cached_tokens"]
     assert kept > sent[1], "the second step goes on from where the first one ended"
+
+
+FREE = {"type": "object", "properties": {"why": {"type": "string"}}, "required": ["why"]}
+FORM = {"type": "json_schema", "json_schema": {"name": "answer", "schema": FREE}}
+
+
+@pytest.mark.parametrize("fields", [{}, {"response_format": FORM}], ids=["text", "form"])
+def test_what_would_repeat_itself_to_the_limit_ends_soon(
+    serve: Serve, fields: dict[str, Any]
+) -> None:
+    begun = '{"why":"' if fields else ""
+    whole = begun + "step by " * 2_000
+    runtime = Reciter(say(text(whole)))
+    client = serve(runtime)
+    answer = ask(client, [user("Why?")], max_tokens=1_500, **fields)
+    (choice,) = answer.choices
+    assert choice.finish_reason == "length"
+    assert len(choice.message.content) > 200
+    assert whole.startswith(choice.message.content)
+    assert answer.usage.completion_tokens < 200
+    assert runtime.steps < 200
+    said, reasons = "", []
+    for chunk in ask(client, [user("Why?")], max_tokens=1_500, stream=True, **fields):
+        said += chunk.choices[0].delta.content or ""
+        reasons.append(chunk.choices[0].finish_reason)
+    assert (said, reasons[-1]) == (choice.message.content, "length")
+
+
+def test_a_call_that_repeats_itself_ends_cut(serve: Serve) -> None:
+    whole = orjson.dumps({"city": "a, " * 2_000}).decode()
+    runtime = Reciter(say(calls(("weather", whole))))
+    answer = ask(serve(runtime), [user("Oslo?")], tools=[WEATHER], max_tokens=1_500)
+    (choice,) = answer.choices
+    assert choice.finish_reason == "length"
+    assert whole.startswith(choice.message.tool_calls[0].function.arguments)
+    assert answer.usage.completion_tokens < 200
 
 
 def test_summaries_are_extracts_and_no_call_of_the_model(serve: Serve) -> None:
@@ -145,10 +189,6 @@ def test_a_smaller_window_of_the_settings_is_declared_and_kept(serve: Serve) -> 
     assert model.model_extra["context_window"] == 4_096
     usage = ask(client, [user(LOG), text("Noted."), user("Read?")]).usage
     assert usage.prompt_tokens < 4_096
-
-
-def endless(prompt: object) -> list[int]:
-    return TOKENIZER.encode("a") * 10**5
 
 
 def idles(runtime: Reciter) -> bool:
