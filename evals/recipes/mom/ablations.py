@@ -60,6 +60,7 @@ class Study:
     exam_seconds: float
     exam_processes: int
     workers: int
+    arms: Mapping[str, Arm]
 
 
 def main() -> None:
@@ -69,10 +70,12 @@ def main() -> None:
     parser.add_argument("--recipe", type=Path, default=HERE / "language_b.toml")
     parser.add_argument("--gpus", type=int, default=1, help="0 trains on the CPU")
     parser.add_argument("--at-once", type=int, default=1, help="trainings on each GPU")
+    parser.add_argument("--arms", nargs="*", default=list(ARMS), choices=list(ARMS))
     parser.add_argument("--steps", type=int, default=900)
     parser.add_argument("--seconds", type=float, default=480)
     parser.add_argument("--exam-seconds", type=float, default=40)
     parser.add_argument("--exam-processes", type=int, default=max(1, (os.cpu_count() or 2) // 4))
+    parser.add_argument("--workers", type=int, help="that make data, for each training")
     parser.add_argument("--report", action="store_true")
     arguments = parser.parse_args()
     if arguments.report:
@@ -86,7 +89,8 @@ def main() -> None:
         until=time.monotonic() + arguments.seconds,
         exam_seconds=arguments.exam_seconds,
         exam_processes=arguments.exam_processes,
-        workers=max(1, (os.cpu_count() or 1) // min(slots, len(ARMS)) - 1),
+        workers=arguments.workers or max(1, (os.cpu_count() or 1) // slots - 1),
+        arms={name: ARMS[name] for name in arguments.arms},
     )
     run_study(study, gpus=arguments.gpus, at_once=arguments.at_once)
 
@@ -96,20 +100,22 @@ def run_study(study: Study, *, gpus: int, at_once: int = 1) -> None:
     study.out.mkdir(parents=True, exist_ok=True)
     made = {row["arm"] for row in read_rows(study.out)}
     free: SimpleQueue[str] = SimpleQueue()
+    given = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+    cards = given.split(",") if given else [str(card) for card in range(gpus)]
     for slot in range(max(1, gpus) * at_once):
-        free.put(str(slot % gpus) if gpus else "")
+        free.put(cards[slot % gpus] if gpus else "")
 
     def work(name: str) -> None:
         device = free.get()
         try:
-            folder = _train(study, name, ARMS[name], device=device)
+            folder = _train(study, name, study.arms[name], device=device)
         finally:
             free.put(device)
         if folder:
             _add(study, name, folder)
 
     with ThreadPoolExecutor(max_workers=2 * max(1, gpus) * at_once) as pool:
-        runs = {name: pool.submit(work, name) for name in ARMS if name not in made}
+        runs = {name: pool.submit(work, name) for name in study.arms if name not in made}
     failed = {name: run.exception() for name, run in runs.items() if run.exception()}
     for name, error in failed.items():
         print(f"{name}: {error}", file=sys.stderr)

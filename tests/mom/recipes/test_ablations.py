@@ -19,12 +19,11 @@ def ablations(monkeypatch):
     del sys.modules["ablations"]
 
 
-def test_an_arm_is_trained_and_examined_once(ablations, monkeypatch, tmp_path, capsys) -> None:
+def test_an_arm_is_trained_and_examined_once(ablations, tmp_path, capsys) -> None:
     arms = {name: ablations.ARMS[name] for name in ("one memory",)}
-    monkeypatch.setattr(ablations, "ARMS", arms)
     study = ablations.Study(
         out=tmp_path, recipe=RECIPES / "language_small.toml", steps=2,
-        until=time.monotonic() + 300, exam_seconds=2, exam_processes=1, workers=1,
+        until=time.monotonic() + 300, exam_seconds=2, exam_processes=1, workers=1, arms=arms,
     )  # fmt: skip
     ablations.run_study(study, gpus=0)
     ablations.run_study(study, gpus=0)
@@ -46,7 +45,7 @@ def test_every_arm_is_a_model(ablations, tmp_path) -> None:
 
     study = ablations.Study(
         out=tmp_path, recipe=RECIPES / "language_b.toml", steps=900, until=0, exam_seconds=0,
-        exam_processes=1,
+        exam_processes=1, workers=1, arms=ablations.ARMS,
     )  # fmt: skip
     recipes = [recipe_from_dict(ablations._recipe(study, arm)) for arm in ablations.ARMS.values()]
     assert len({json.dumps(recipe.to_dict()) for recipe in recipes}) == len(recipes)
