@@ -155,7 +155,7 @@ def _recipe(study: Study, arm: Arm) -> dict[str, object]:
         stages = [stage | {"tools": arm.tools} for stage in stages]
     values["task"]["stages"] = stages
     train = values["train"]
-    train |= {"steps": study.steps, "seed": arm.seed, "batch": max(1, train["batch"] // 2)}
+    train |= {"steps": study.steps, "seed": arm.seed, "batch": max(1, train["batch"] // 3)}
     train |= {"schedule": "linear", "final_rate": 0.05, "warmup": min(100, study.steps // 4)}
     train |= {"workers": study.workers}
     train |= {"eval_every": study.steps, "save_every": study.steps}

@@ -10,6 +10,7 @@ from sculptor.mom.ops import grouped as plain_grouped
 from sculptor.mom.ops import mix as plain_mix
 from sculptor.mom.ops.heads import make_heads
 from sculptor.mom.ops.kernels import block, conv, delta, grouped, heads, mix, routing, step
+from sculptor.mom.ops.kernels.launches import MEASURED, Case, Setting
 from sculptor.mom.ops.kernels.pieces import piece_rows
 from sculptor.mom.ops.naive import naive_step
 from sculptor.mom.ops.routing import plan_rows
@@ -281,6 +282,42 @@ def test_make_heads(convolves: bool, key_dim: int, value_dim: int) -> None:
             heads=size, key_dim=key_dim, value_dim=value_dim,
         )  # fmt: skip
         outputs = [made.q, made.k, made.v, made.rest, *made.tails]
+        results.append(_gradients(outputs, [rows, tokens, *convs, *tails]))
+    _close(results[1], results[0])
+
+
+@pytest.mark.parametrize(
+    ("width", "tiles", "lengths"),
+    [
+        (4, {"BT": 2, "TILES": 4, "AHEAD": 2}, [19, 0, 1, 6]),
+        (4, {"BT": 1, "TILES": 1, "AHEAD": 1}, [5, 2]),
+        (2, {"BT": 4, "TILES": 3, "AHEAD": 3}, [23, 3]),
+        (3, {"BT": 2, "TILES": 8, "AHEAD": 4}, [0, 31]),
+        (5, {"BT": 8, "TILES": 2, "AHEAD": 1}, [3, 20]),
+    ],
+)
+def test_buckets_begin_anywhere_in_the_runs_of_a_program(
+    width: int, tiles: dict[str, int], lengths: list[int], monkeypatch
+) -> None:
+    """Within a run, at its first rows, and where a program with others of one bucket meets it."""
+    case = Case(16, width, False)
+    for name in ("heads_kernel", "heads_gradient_kernel", "heads_return_kernel"):
+        own = {k: v for k, v in tiles.items() if k != "AHEAD" or name != "heads_return_kernel"}
+        monkeypatch.setitem(MEASURED, (name, case), Setting(tiles=own))
+    count = sum(lengths)
+    index = torch.stack([torch.randperm(3)[:1] for _ in range(count)])
+    plan = plan_rows(index, cu_seqlens=offsets(lengths), memories=3, shared=True)
+    rows = torch.randn(count * 2, 40, requires_grad=True)
+    tokens = torch.randn(count, 16, requires_grad=True)
+    convs = [torch.randn(16, width, requires_grad=True) for _ in range(3)]
+    tails = [torch.randn(len(lengths) * 4, width - 1, 16, requires_grad=True) for _ in range(3)]
+    results = []
+    for make in (make_heads, heads.make_heads):
+        made = make(
+            rows, tokens=tokens, plan=plan, convs=convs, tails=tails, heads=1, key_dim=16,
+            value_dim=16,
+        )  # fmt: skip
+        outputs = [made.q, made.k, made.v, *made.tails]
         results.append(_gradients(outputs, [rows, tokens, *convs, *tails]))
     _close(results[1], results[0])
 

@@ -175,13 +175,12 @@ def _backward(
     plain = width == 1 and row is None
     dout = dx if plain else torch.empty(rows, heads * dim, dtype=dy.dtype, device=dy.device)
     tiles = setting("heads_gradient_kernel", case).tiles
-    # A program shares one sum for the taps over its tiles of rows.
+    # A program shares one sum for the taps over its rows.
     programs = -(-rows // (tiles["BT"] * tiles["TILES"]))
     dweight = dout.new_empty(programs, heads * dim, width, dtype=torch.float32)
     launch(
         kernels.heads_gradient_kernel, (programs, heads), *_history(part, segment, place), dy,
-        dout, dweight, part.x.stride(0), dout.stride(0), rows, W2=1 << (width - 1).bit_length(),
-        **_constants(part, heads), case=case,
+        dout, dweight, part.x.stride(0), dout.stride(0), rows, **_constants(part, heads), case=case,
     )  # fmt: skip
     if not plain:
         items, slots = dx.shape[0], 0 if row is None else row.shape[1]
@@ -217,4 +216,4 @@ def _constants(part: _Part, heads: int) -> dict[str, Any]:
 
 
 def _by_rows(rows: int, heads: int) -> Any:
-    return lambda chosen: (-(-rows // chosen["BT"]), heads)
+    return lambda chosen: (-(-rows // (chosen["BT"] * chosen["TILES"])), heads)

@@ -49,7 +49,9 @@ def place_kernel(
         tl.store(token + here, wide, mask=hits > 0)
         tl.store(memory + here, tl.zeros([BT], dtype=tl.int64) + m, mask=hits > 0)
     if SHARED:
-        here = tokens.to(tl.int64) * TOP + wide
+        # A single token is a constant to the compiler, without a width of its own.
+        here = tl.zeros([BT], dtype=tl.int64) + tokens
+        here = here * TOP + wide
         tl.store(row + wide * (TOP + SHARED) + TOP, here, mask=inside)
         tl.store(token + here, wide, mask=inside)
         tl.store(memory + here, tl.zeros([BT], dtype=tl.int64) + M, mask=inside)
