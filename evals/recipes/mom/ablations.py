@@ -10,6 +10,8 @@ side, so that their starts overlap; examines each in closed loop on the CPU runt
 import argparse
 import json
 import os
+import platform
+import shlex
 import subprocess
 import sys
 import time
@@ -98,6 +100,7 @@ def main() -> None:
 def run_study(study: Study, *, gpus: int, at_once: int = 1) -> None:
     """Train and examine the arms that have no line yet."""
     study.out.mkdir(parents=True, exist_ok=True)
+    (study.out / "about.json").write_text(json.dumps(_about(gpus)), encoding="utf-8")
     made = {row["arm"] for row in read_rows(study.out)}
     free: SimpleQueue[str] = SimpleQueue()
     given = os.environ.get("CUDA_VISIBLE_DEVICES", "")
@@ -121,6 +124,22 @@ def run_study(study: Study, *, gpus: int, at_once: int = 1) -> None:
         print(f"{name}: {error}", file=sys.stderr)
     if failed:
         raise SystemExit(f"{len(failed)} of {len(runs)} arms failed; the same command goes on.")
+
+
+def _about(gpus: int) -> dict[str, str]:
+    """Return what a figure tells of its making."""
+    cards = f"{gpus} GPUs, " if gpus else ""
+    return {
+        "command": f"python {shlex.join(sys.argv)}",
+        "commit": _told(["git", "-C", str(HERE), "rev-parse", "HEAD"]),
+        "machine": f"{cards}{os.cpu_count()} cores {platform.machine()}",
+        "made": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+    }
+
+
+def _told(command: list[str]) -> str:
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return done.stdout.strip()
 
 
 def read_rows(out: Path) -> list[dict[str, object]]:
@@ -198,14 +217,16 @@ def _run(command: list[str], *, device: str) -> str:
 def write_pages(out: Path) -> None:
     """Write ``result.json`` and ``report.md`` from the lines."""
     rows = read_rows(out)
-    command = "python evals/recipes/mom/ablations.py --out FOLDER"
-    result = {"command": command, "arms": rows}
+    about = json.loads((out / "about.json").read_text(encoding="utf-8"))
+    result = {**about, "arms": rows}
     (out / "result.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     lines = [
         "# The shortened recipe: three seeds, and parts left out", "",
         "Turns of unseen scenes answered exactly, in closed loop (95 % Wilson intervals; turns of",
         "a scene hang together, so these are a little narrow). Token accuracy is on each arm's own",
         "mix and seed.", "",
+        f"{about['machine']}, commit `{about['commit'][:12]}`, `{about['command']}`", "",
+        *((about["note"], "") if "note" in about else ()),
         "| arm | steps | active weights | token accuracy | with tools | direct "
         "| under 1,000 characters | refused |",
         "|---|---|---|---|---|---|---|---|",

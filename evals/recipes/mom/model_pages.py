@@ -48,6 +48,7 @@ def _page(result: Json, charts: Sequence[str]) -> str:
         "",
         f"`{result['command']}`",
         "",
+        *((result["note"], "") if "note" in result else ()),
         *(line for name in charts for line in (f"![{name}]({name}.svg)", "")),
         "## All cells",
         "",

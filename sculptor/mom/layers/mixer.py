@@ -27,6 +27,9 @@ from sculptor.mom.ops.routing import Route, RowPlan, plan_rows, route
 
 Backend = Literal["auto", "torch", "triton"]
 
+PROVEN_WIDTHS = {64, 128, 256}
+"""Widths of a head's keys and values at which the kernels were compared on a card."""
+
 GLA_RANK = 16
 GLA_TEMPERATURE = 16.0
 
@@ -150,9 +153,14 @@ class Mixer(nn.Module):
         return y, MixerState(memories=memories, tails=tuple(tails)), chosen
 
     def uses_kernels(self, x: Tensor) -> bool:
-        """Whether the Triton form runs on ``x``: asked for, or a GPU tensor with Triton there."""
+        """Whether the Triton form runs on ``x``: asked for, or a GPU tensor with Triton there.
+
+        By itself it runs heads of `PROVEN_WIDTHS` alone: at 32 a kernel read outside of its memory
+        on an H200 (Triton 3.6), which no interpreter shows.
+        """
         if self.backend == "auto":
-            return x.is_cuda and find_spec("triton") is not None
+            proven = {self.config.key_dim, self.config.value_dim} <= PROVEN_WIDTHS
+            return x.is_cuda and proven and find_spec("triton") is not None
         return self.backend == "triton"
 
     def log_decay(self, gate: Tensor, *, memory: Tensor, writes: Tensor | None) -> Tensor | None:
