@@ -1,6 +1,7 @@
 """The mixer over kernels is the mixer over plain PyTorch, gradients included."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -78,3 +79,14 @@ def test_without_a_state_none_is_read_and_none_is_written() -> None:
     x = torch.randn(9, 20, requires_grad=True)
     y, _, _ = mixer(x, cu_seqlens=offsets([9]), state=state, fresh=True, carries=False)
     assert torch.isfinite(torch.autograd.grad(y.sum(), x)[0]).all()
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "runs"), [(64, 64, True), (128, 256, True), (32, 64, False), (64, 32, False)]
+)
+def test_by_itself_a_gpu_runs_the_kernels_at_proven_widths_alone(key, value, runs) -> None:
+    mixer = Mixer(replace(WIDE, key_dim=key, value_dim=value))
+    with_gpu = SimpleNamespace(is_cuda=True)
+    assert mixer.uses_kernels(with_gpu) is runs
+    mixer.backend = "triton"
+    assert mixer.uses_kernels(with_gpu)
