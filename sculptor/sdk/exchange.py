@@ -173,9 +173,10 @@ class Sculpting:
             request.messages, _counter(request.model), inline=self.options.inline
         )
         context = conversation.context
-        if self.options.window_tokens is not None:
-            fold_to_fit(context, _room(self.options.window_tokens, request))
+        # By what came, not by what is shown: what is folded to fit has to be within reach.
         reached = context.tokens >= self.options.admission_tokens
+        if self.options.window_tokens is not None:
+            reached |= bool(fold_to_fit(context, _room(self.options.window_tokens, request)))
         offered = mode == "on" or conversation.admitted or reached
         reason = _stand_down(request, self._names)
         if offered and (reason is None or (reason == "tool_choice" and request.forwards_choice)):

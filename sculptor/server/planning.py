@@ -30,14 +30,14 @@ from sculptor.server.auth import Caller
 from sculptor.server.backends import Backend, BoundModel, HttpModel
 from sculptor.server.envelope import ApiError
 from sculptor.server.limits import Place
-from sculptor.server.live_lane import LiveLane
+from sculptor.server.live_lane import LaneName, LiveLane
 from sculptor.server.settings import Settings
 from sculptor.tokens import Calibration, TokenCounter
 from sculptor.tools import toolset
 
 Mode = Literal["off", "auto", "on"]
 _RESERVED_ANSWER_TOKENS = 1_024
-_CALIBRATED_MODELS = 256
+_CALIBRATED_LANES = 4_096
 _UNKNOWN_TOKENIZER_RESERVE = 0.05
 _OVERFLOW_WORDS = (b"context_length_exceeded", b"maximum context length", b"context window")
 _TOLD_WINDOW = re.compile(r"(?:maximum context length|context window)\D{0,40}?(\d{3,8})", re.I)
@@ -79,9 +79,9 @@ class Planner:
         self, settings: Settings, backend: Backend, counter_of: Callable[[str], TokenCounter]
     ) -> None:
         self._settings, self._counter_of = settings, counter_of
-        self._window = counted_window(settings.window_tokens, backend)
+        self._backend = backend
         self._toolset = toolset(settings.toolset)
-        self._calibrations: OrderedDict[str, Calibration] = OrderedDict()
+        self._calibrations: OrderedDict[tuple[LaneName, str], Calibration] = OrderedDict()
         self._budget = Budget(
             max_steps=settings.max_steps,
             max_input_tokens=settings.max_turn_tokens,
@@ -109,12 +109,12 @@ class Planner:
             return exchange.mode == "off"
         if live.lane.admitted or live.depth:
             return False
-        request, counter = exchange.request, self._counter_of(exchange.request.model)
-        least = min(self._settings.admission_tokens, self._room(request))
+        request = exchange.request
+        least, factor = self._least(live, request), self._counter_of(request.model).factor
         parts = (part.kind for message in request.messages for part in message.parts)
-        if len(request.body) * counter.factor < least and "image" not in parts:
+        if len(request.body) * factor < least and "image" not in parts:
             return True
-        return sum(original_tokens(message, counter) for message in request.messages) < least
+        return self._original_tokens(request) < least
 
     def plan(self, exchange: Exchange, live: LiveLane | None, trouble: str) -> Plan:
         """Decide how a request is answered; ``trouble``: why it has no lane, where it has none."""
@@ -124,7 +124,7 @@ class Planner:
         if live.made is None:
             return self._plain(exchange, "off" if mode == "off" else "passthrough")
         reason = request.stand_down(self._toolset.names)
-        offered = self._is_offered(live, mode)
+        offered = self._is_offered(live, request, mode)
         if offered and reason is None:
             turn = run_turn(
                 live.context,
@@ -136,8 +136,11 @@ class Planner:
             )
             return Plan(turn=turn, status="tools-on", managed=True)
         defined = offered and request.forwards_choice
-        call = self._view_request(live, request, defined=defined)
-        status = f"tools-off; reason={reason}" if offered and reason else "passthrough"
+        view = live.context.view()
+        messages = None if view.unchanged else view.messages
+        call = model_request(request, messages, tools=self._toolset.wire if defined else ())
+        status = "passthrough" if view.unchanged else "view"
+        status = f"tools-off; reason={reason}" if offered and reason else status
         plan = self._passing(exchange, call, status)
         if defined and not plan.several:
             return Plan(status=status, turn=pass_through(call, withheld=self._toolset.names))
@@ -147,11 +150,11 @@ class Planner:
         """Whether a view is longer than the model's window, by our count."""
         if live is None or live.made is None or exchange.mode == "off":
             return False
-        return live.made.tokens > self._room(exchange.request)
+        return live.made.tokens > self._room(live, exchange.request)
 
     def fit(self, live: LiveLane, request: ClientRequest) -> None:
         """Fold a view to fit the model's window."""
-        fold_to_fit(live.context, self._room(request))
+        fold_to_fit(live.context, self._room(live, request))
 
     def shorten(self, live: LiveLane, request: ClientRequest, window: int | None) -> bool:
         """Fold a view that the upstream found too long; tell whether it is shorter now.
@@ -163,25 +166,29 @@ class Planner:
             before = live.context.tokens
         except StoreError:
             return False
-        room = self._room(request, window) if window else before
+        room = self._room(live, request, window) if window else before
         fold_to_fit(live.context, room if room < before else before * 3 // 4)
         return live.context.tokens < before
 
     def learn(self, request: ClientRequest, live: LiveLane, plan: Plan, turn: Turn) -> None:
-        """Hold our counts against what the upstream reports, for the next views of this model."""
+        """Hold our counts against what the model reports, for the next views of this lane alone.
+
+        How many tokens a text is depends on its script too, so nobody else's text is asked.
+        """
         context = live.made
         if context is None:
             return
         own = self._toolset.wire if plan.managed else ()
         tools = [orjson.dumps(tool) for tool in request.client_tools]
         beside = context.counter.count_parts(wire.decode() for wire in (*tools, *own))
-        known = self._calibrations.pop(request.model, Calibration())
+        slot = (live.name, request.model)
+        known = self._calibrations.pop(slot, Calibration())
         for row in turn.billed:
             if row.tokens is not None:
                 counted = (row.view_tokens or context.tokens) + beside
                 known = known.observe(counted, reported_tokens=row.tokens.prompt_tokens)
-        self._calibrations[request.model] = known
-        if len(self._calibrations) > _CALIBRATED_MODELS:
+        self._calibrations[slot] = known
+        if len(self._calibrations) > _CALIBRATED_LANES:
             self._calibrations.popitem(last=False)
 
     def _plain(self, exchange: Exchange, status: str) -> Plan:
@@ -193,41 +200,43 @@ class Planner:
         several = exchange.request.asks_several and isinstance(exchange.model, HttpModel)
         return Plan(status=status, call=call, several=several)
 
-    def _is_offered(self, live: LiveLane, mode: Mode) -> bool:
-        reached = live.context.tokens >= self._settings.admission_tokens
-        if mode == "auto" and not live.lane.admitted and not reached:
+    def _is_offered(self, live: LiveLane, request: ClientRequest, mode: Mode) -> bool:
+        """Tell whether our tools are offered, from now on, by what came and not by what is shown.
+
+        What was folded to fit a small window has to be within the model's reach.
+        """
+        known = mode == "on" or live.lane.admitted
+        if not known and self._original_tokens(request) < self._least(live, request):
             return False
         live.lane = replace(live.lane, admitted=True)
         return True
 
-    def _view_request(
-        self, live: LiveLane, request: ClientRequest, *, defined: bool
-    ) -> ModelRequest:
-        view = live.context.view()
-        return model_request(
-            request,
-            None if view.unchanged else view.messages,
-            tools=self._toolset.wire if defined else (),
-        )
+    def _original_tokens(self, request: ClientRequest) -> int:
+        counter = self._counter_of(request.model)
+        return sum(original_tokens(message, counter) for message in request.messages)
 
-    def _room(self, request: ClientRequest, window: int | None = None) -> int:
-        """Return how many tokens a view may have by our count, the answer's share left free."""
-        calibration = self._calibrations.get(request.model)
-        window = int((window or self._window) / (calibration.factor if calibration else 1))
+    def _least(self, live: LiveLane, request: ClientRequest) -> int:
+        """Return from how many tokens on a lane needs a context."""
+        return min(self._settings.admission_tokens, self._room(live, request))
+
+    def _room(self, live: LiveLane, request: ClientRequest, window: int | None = None) -> int:
+        """Return how many tokens a view may have by our count, the answer's share left free.
+
+        ``window``, in the model's own tokens, goes before what the settings and the backend say.
+        """
+        learned = self._calibrations.get((live.name, request.model), Calibration()).factor
+        wanted, own = self._settings.window_tokens, self._backend.window_tokens
+        if window is not None or own is None:
+            counted = int((window or wanted) / learned)
+        else:
+            counted = min(wanted, int(own / max(learned, self._backend.tokens_per_counted)))
         asked = request.value.get("max_completion_tokens") or request.value.get("max_tokens")
         reserved = asked if isinstance(asked, int) else _RESERVED_ANSWER_TOKENS
-        return int(window * (1 - _UNKNOWN_TOKENIZER_RESERVE)) - min(reserved, window // 2)
-
-
-def counted_window(wanted_tokens: int, backend: Backend) -> int:
-    """Return the window in counted tokens: the settings', and at most the backend's own."""
-    if backend.window_tokens is None:
-        return wanted_tokens
-    return min(wanted_tokens, int(backend.window_tokens / backend.tokens_per_counted))
+        return int(counted * (1 - _UNKNOWN_TOKENIZER_RESERVE)) - min(reserved, counted // 2)
 
 
 def declared_window(wanted_tokens: int, backend: Backend) -> int:
-    """Return the same window in the models' own tokens."""
+    """Return the window in the models' own tokens: the settings', and at most the backend's."""
     if backend.window_tokens is None:
         return wanted_tokens
     return min(int(wanted_tokens * backend.tokens_per_counted), backend.window_tokens)

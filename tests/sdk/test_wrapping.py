@@ -426,6 +426,7 @@ def test_a_known_window_is_kept_before_the_first_call() -> None:
     with serving(ANSWER) as stub:
         blocking(stub, window_tokens=4_000).chat.completions.create(model="gpt-4o", messages=LONG)
     assert "folded" in stub.bodies[0]["messages"][0]["content"]
+    assert "restore_fragment" in str(stub.bodies[0]["tools"]), "short now, and yet within reach"
 
 
 def test_an_upstream_that_refuses_stream_options_is_asked_without() -> None:
