@@ -1,14 +1,14 @@
 """Relations told link by link: kin in many wordings, and others that run one way.
 
-Who reports to whom, what lies in what, which name stands for which. Sentences of kinship are put
-together from parts, so that a name's neighbours can be any word.
+Who reports to whom, what lies in what, which name stands for which.
 """
 
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from sculptor.mom.recipes.corpus.words import Draw, code, distinct, kind, made_up, name, place
+from sculptor.mom.recipes.corpus.families.kinship import compose_kinship
+from sculptor.mom.recipes.corpus.words import Draw, code, distinct, made_up, name, place
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,10 +34,6 @@ _TERMS = (
     "paternal grandfather",
     "parent",
     "great-grandmother",
-)
-_OPENERS = (
-    *("In", "At", "Through", "After", "With", "During", "For", "Since", "By", "Under", "Beyond"),
-    *("Throughout", "Among", "Besides", "From", "To", "Because of", "Without", "Also", "Even"),
 )
 KIN = Relation(
     links=(
@@ -198,65 +194,7 @@ def draw_names(rng: random.Random, relation: Relation, count: int) -> list[str]:
 
 def tell(rng: random.Random, relation: Relation, upper: str, lower: str) -> str:
     """Return a sentence that tells one link."""
-    links = (_kinship(rng),) if relation is KIN and rng.random() < 0.5 else relation.links
+    links = (compose_kinship(rng),) if relation is KIN and rng.random() < 0.5 else relation.links
     link = rng.choice(links)
     link = link if link.startswith("{") else link[:1].upper() + link[1:]
     return link.format(u=upper, l=lower, r=rng.choice(_TERMS))
-
-
-def _kinship(rng: random.Random) -> str:
-    """Put a sentence of kinship together; either may be named again in the rest of it."""
-    how = rng.choice(
-        (
-            *("plainly", "by all papers", "as told", made_up(rng), "no less than", "surely"),
-            *("not only", "more than", "no mere", "little less than", "also", "still", "rather"),
-        )
-    )
-    rest = rng.choice(
-        (
-            f" and {{l}}'s {made_up(rng)} as well",
-            f", besides being {{l}}'s {made_up(rng)}",
-            f"; {{l}} {made_up(rng)} the {kind(rng, 'things')}",
-            f", and {{u}} {made_up(rng)} for {{l}}",
-            f" more than {{l}}'s {kind(rng, 'people')}",
-            f", so {{l}} keeps the {kind(rng, 'things')} of {{u}}",
-            f", the {kind(rng, 'things')} of {{l}} says",
-            f"; {{u}} {made_up(rng)} a {kind(rng, 'things')} of {{l}}",
-            f"; {{u}} was the {kind(rng, 'things', 'people')} {{l}} {made_up(rng)}",
-            f", {{u}} being {{l}}'s {made_up(rng)} too",
-            f", yes, also {{l}}'s {kind(rng, 'things', 'people')}",
-            f" with {made_up(rng)} {made_up(rng)} for {{l}}'s {kind(rng, 'things')}",
-        )
-    )
-    base = rng.choice(
-        (
-            "{u} is {how} {l}'s {r}{rest}.",
-            "{l}'s {r} is {how} {u}{rest}.",
-            "{u}, {how} {l}'s {r}, {verb} the {noun}{rest}.",
-            "As for {l}, {u} is {how} the {r}{rest}.",
-            "While {l} {verb}, {u} was {how} {l}'s {r}{rest}.",
-            "To {l}, {u} is {how} a {r}{rest}.",
-            "In {l}'s {noun}, {u} was {how} {l}'s {r}{rest}.",
-            "{l} is {how} a child of {u}{rest}.",
-            "{Cap} {l}'s {noun}, {u} {verb} {how} {l}'s {r}{rest}.",
-            "{Cap} {l}, {u} {verb} not {how} a {r}{rest}.",
-            "{u} is {how} {few} {l}'s {r} {two} {l}'s {noun}{rest}.",
-            "{Cap} {u}, {l}'s {r} and {l}'s {noun}{rest}, {verb} the {few} of {l}.",
-            "{Cap} {how} {l}'s {r}: {u}{rest}.",
-            "{u}, {how} the {r} of {l}, has a {few} {noun} in {l}'s {verb}{rest}.",
-            "{Cap} the {noun} of {l}, {u} {verb} as {l}'s {r}{rest}.",
-            "{Cap} all {l} {verb}, {u} stays {how} a {r}{rest}.",
-        )
-    )
-    words = {
-        "how": how,
-        "rest": rest if rng.random() < 0.7 else "",
-        "verb": made_up(rng),
-        "noun": kind(rng, "things"),
-        "few": rng.choice(("not alone", "both", "rather", made_up(rng))),
-        "two": rng.choice(("and besides", "and even", "as much as", made_up(rng))),
-        "Cap": rng.choice((*_OPENERS, *_OPENERS, made_up(rng).capitalize())),
-    }
-    for name_, word in words.items():
-        base = base.replace(f"{{{name_}}}", word)
-    return base
