@@ -8,6 +8,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from sculptor.mom.recipes.corpus.families.update_questions import (
+    ask_for_absent,
+    ask_for_many,
+    ask_for_one,
+    ask_how_often,
+)
 from sculptor.mom.recipes.corpus.moves import (
     CALL_CHARS,
     PER_CALL,
@@ -23,7 +29,7 @@ from sculptor.mom.recipes.corpus.moves import (
 from sculptor.mom.recipes.corpus.scene import Move, Scene, Turn, Wire, one_answer, say, user
 from sculptor.mom.recipes.corpus.streams import Stream, draw_stream, messages_of
 from sculptor.mom.recipes.corpus.wording import draw_wording
-from sculptor.mom.recipes.corpus.words import kind, made_up
+from sculptor.mom.recipes.corpus.words import made_up
 from sculptor.search import nearest
 
 CONTEXT_CHARS = 60
@@ -32,54 +38,6 @@ OPTIONS: Mapping[str, Any] = {"context_size": CONTEXT_CHARS, "latest_per_query":
 """How a last value is searched for."""
 
 _MORE_SHARE = 0.6
-
-_QUESTIONS = (
-    "Tell me what these hold at the end: {items}.",
-    "Now, what did each of these end up with: {items}?",
-    "What is the {newest} {state} of every one of these: {items}?",
-    "Which {state} counts in the end for each of these {groups}: {items}?",
-    "Look at the following and tell their {newest} {state}: {items}.",
-    "For each of ({items}), what holds after the last change?",
-    "How do all of them stand now ({items})?",
-    "Go through {items} and say what each one has at last.",
-    "I want the {newest} {state} of each: {items}.",
-    "Give me every {state} that holds at the end, for {items}.",
-    "State what became of {items}.",
-    "Tell the last {state} of all these {groups} ({items}) you have followed.",
-    "{items}: what has each of them in the end?",
-    "Which {state} has each one last been given: {items}?",
-    "Say for {items} what stands there after everything.",
-    "These are the {groups} I ask for: {items}. What is the {newest} {state} of each?",
-)
-_ORDERS = ("Tell", "Report", "List", "Name", "Give me", "Now write", "Recall", "Find", "Please say")
-_QUERIES = ("What is", "What are", "Which is", "What was", "Could you tell", "What would be")
-_ONE = (
-    "What does {item} hold at the end?",
-    "And {item}, which {state} has it now?",
-    "What is the {newest} {state} of {item}?",
-    "Tell me the {newest} {state} of {item}.",
-    "What became of {item}?",
-    "Look up {item} and tell its {newest} {state}.",
-    "{item}: which {state} holds?",
-    "I only need {item}. What has it last been given?",
-    "Say what {item} stands at.",
-)
-_COUNTS = (
-    ("How many times was {item} set? Give the number alone.", "{}"),
-    ("How often does {item} get a {state} above?", "{} times."),
-    ("Count the lines that set {item}.", "It was set {} times."),
-    ("Number of times {item} is given a {state}:", "{}"),
-)
-_ABSENT = (
-    ("", "{item} is not in the text."),
-    ("", "{item} is not in the text."),
-    (" If it is not there, say so.", "There is no {item} in what you gave me."),
-    (" It may be missing: then tell me.", "The text does not mention {item}."),
-    (" If you cannot find it, say 'I find no {item} above.'", "I find no {item} above."),
-    (" Should there be none, write: no {item}", "no {item}"),
-)
-"""A hint with the question, and what is told where the item is not there; one decides the other."""
-
 _BULLET = "\n- "
 _SEPARATORS = (", ", "; ", " / ", _BULLET, " + ")
 
@@ -101,9 +59,7 @@ def _many(rng: random.Random, drawn: Stream) -> Scene | None:
         asked = rng.sample(asked, rng.randint(2, len(asked) - 1))
     wording, separator = draw_wording(rng), rng.choice(_SEPARATORS)
     listed = separator.join(asked)
-    asked_for = rng.choice(_QUESTIONS) if rng.random() < 0.5 else _composed(rng)
-    question = _fill(rng, asked_for, drawn.groups, items=listed)
-    question = f"{question} {wording.demand}"
+    question = f"{ask_for_many(rng, drawn.groups, listed)} {wording.demand}"
     if len(question) > QUESTION_CHARS:
         return None
     said = messages_of(rng, drawn, question, listed=listed)
@@ -118,28 +74,6 @@ def _many(rng: random.Random, drawn: Stream) -> Scene | None:
     if not _lead_on(str(said[-1]["content"]), asks, asked):
         return None
     return _scene("updates", drawn, said, asks, asked)
-
-
-def _composed(rng: random.Random) -> str:
-    """Put a question for many items together, words that mean nothing among its parts."""
-    of = rng.choice(("{items}", "({items})", "of {items}", "for {items}", "[{items}]"))
-    what = rng.choice(
-        (
-            "the {newest} {state}",
-            "the {newest} {state} of each",
-            "the {newest} {state} of every {one}",
-            "all {state}",
-            "what each {one} {does}",
-            "how every {one} {does}",
-        )
-    )
-    what = what.replace("{one}", kind(rng, "groups")).replace("{does}", made_up(rng))
-    tail = rng.choice(
-        ("", "", f" you are {made_up(rng)}", f" in all this {made_up(rng)}", " above")
-    )
-    if rng.random() < 0.5:
-        return f"{rng.choice(_ORDERS)} {what} {of}{tail}{rng.choice('.:;')}"
-    return f"{rng.choice(_QUERIES)} {what} {of}{tail}?"
 
 
 def _onward(item: str, separator: str) -> str:
@@ -166,7 +100,7 @@ def _one_ask(rng: random.Random, drawn: Stream) -> tuple[str, Ask, str]:
     """Return a question about one item, what it asks for, and the item."""
     item = rng.choice(drawn.items)
     value = drawn.last(item)
-    question = _fill(rng, rng.choice(_ONE), drawn.groups, item=item)
+    question = ask_for_one(rng, drawn.groups, item)
     line = value
     if rng.random() < 0.5:
         wording = draw_wording(rng)
@@ -221,14 +155,13 @@ def _finds(texts: Sequence[str], ask: Ask, drawn: Stream, item: str) -> bool:
 def _count(rng: random.Random, drawn: Stream) -> Scene | None:
     item = rng.choice(drawn.items)
     query = drawn.surface.query(item)
-    asked, told = rng.choice(_COUNTS)
-    said = messages_of(rng, drawn, _fill(rng, asked, drawn.groups, item=item))
-    texts = [message["content"] for message in said]
     times = sum(name == item for name, _ in drawn.records)
+    question, answer = ask_how_often(rng, drawn.groups, item, times=times)
+    said = messages_of(rng, drawn, question)
+    texts = [message["content"] for message in said]
     if sum(text.count(query) for text in texts) != times:
         return None
     chars = sum(map(len, texts))
-    answer = told.format(times)
     if not needs_tools(chars) and times < 6:
         return one_answer("counting", said, direct=answer)
     tools = search_then_say([query], answer, max_results=1, context_size=50)
@@ -237,15 +170,13 @@ def _count(rng: random.Random, drawn: Stream) -> Scene | None:
 
 def _absent(rng: random.Random, drawn: Stream) -> Scene | None:
     item = made_up(rng)
-    question = _fill(rng, rng.choice(_ONE), drawn.groups, item=item)
-    hint, told = rng.choice(_ABSENT)
-    said = messages_of(rng, drawn, question + hint.format(item=item))
+    question, answer = ask_for_absent(rng, drawn.groups, item)
+    said = messages_of(rng, drawn, question)
     texts = [message["content"] for message in said]
     query = drawn.surface.query(item)
     if any(query in text for text in texts):
         return None
     chars = sum(map(len, texts))
-    answer = told.format(item=item)
     if not needs_tools(chars):
         return one_answer("absent", said, direct=answer)
     tools = search_then_say([query], answer, **OPTIONS)
@@ -258,7 +189,7 @@ def _misspelled(rng: random.Random, drawn: Stream) -> Scene | None:
     at = rng.randrange(1, len(item))
     wrong = item[:at] + item[at + 1 :]
     asked = drawn.surface.query(wrong)
-    said = messages_of(rng, drawn, _fill(rng, rng.choice(_ONE), drawn.groups, item=wrong))
+    said = messages_of(rng, drawn, ask_for_one(rng, drawn.groups, wrong))
     texts = [message["content"] for message in said]
     ask = Ask(query=drawn.surface.query(item), line=drawn.last(item))
     chars = sum(map(len, texts))
@@ -271,6 +202,7 @@ def _misspelled(rng: random.Random, drawn: Stream) -> Scene | None:
     line = f"{item}: {ask.line}"
 
     def script() -> Steps:
+        """Search as asked, then by the name that is near."""
         yield put_away()
         yield Move(calls=(search([asked], **OPTIONS),))
         yield Move(calls=(search([ask.query], **OPTIONS),))
@@ -280,8 +212,3 @@ def _misspelled(rng: random.Random, drawn: Stream) -> Scene | None:
 
 
 _KINDS = (_many, _one, _count, _absent, _misspelled)
-
-
-def _fill(rng: random.Random, template: str, groups: str, **words: str) -> str:
-    state, newest = kind(rng, "states", "things"), kind(rng, "newest", "adjectives")
-    return template.format(groups=groups, state=state, newest=newest, **words)
