@@ -96,6 +96,7 @@ class _Items:
     begun: bool = False
 
     def step(self, symbol: int, rest: Stack, nodes: Nodes) -> Iterable[Stack]:
+        """Read the end of the list, or what stands before or at the beginning of an item."""
         if symbol == _CLOSE_LIST:
             return settle(rest, nodes) if self.count >= self.array.least else ()
         if self.array.item is None or self.count == self.array.most:
@@ -152,6 +153,7 @@ class _Members:
     """The free keys so far."""
 
     def step(self, symbol: int, rest: Stack, nodes: Nodes) -> Iterable[Stack]:
+        """Read the end of the object, or what stands before or at the beginning of a key."""
         if symbol == _CLOSE_OBJECT:
             return settle(rest, nodes) if self._is_whole() else ()
         if not self._count():

@@ -68,6 +68,7 @@ def look_up(asks: Sequence[Ask], *, options: Mapping[str, Any], folds: bool = Tr
     """
 
     def script() -> Steps:
+        """Look up one batch after the other and tell each with the next call."""
         if folds:
             yield put_away()
         text = ""
@@ -92,6 +93,7 @@ def search_then_say(queries: Sequence[str], text: str, **options: Any) -> Script
     """Return the script that looks once and answers."""
 
     def script() -> Steps:
+        """Put away, search, answer."""
         yield put_away()
         yield Move(calls=(search(queries, **options),))
         yield Move(text=text)

@@ -81,6 +81,7 @@ class _Texts:
     pieces: list[str] = field(default_factory=list)
 
     def visible(self) -> str:
+        """Return the pieces as the client sees them."""
         return PREAMBLE_GAP.join(piece for piece in self.pieces if piece)
 
 
@@ -100,6 +101,7 @@ class _Player:
         self._open: list[str] = []
 
     def play_turn(self, turn: Turn) -> None:
+        """Take in what the client says, then follow the policy to the turn's end."""
         for message in turn.said:
             self._append(message)
         for name, result in zip(self._open, turn.results, strict=True):

@@ -200,6 +200,7 @@ def _with_mistake(scene: Scene, call: Call) -> Scene:
 
 def _mistaken(turn: Turn, call: Call) -> Turn:
     def script() -> Generator[Move, Answers, None]:
+        """Make the mistake, then go on as planned."""
         yield Move(calls=(call,), planted=True)
         yield from turn.tools()
 

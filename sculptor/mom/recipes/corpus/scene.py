@@ -82,6 +82,7 @@ def say(text: str) -> Script:
     """Return the script that answers at once."""
 
     def script() -> Generator[Move, Answers, None]:
+        """Answer."""
         yield Move(text=text)
 
     return script

@@ -215,6 +215,7 @@ def related(rng: random.Random, count: int) -> list[str]:
     stems = [plain_piece(rng) if rng.random() < 0.6 else made_up(rng) for _ in range(3)]
 
     def draw(rng: random.Random) -> str:
+        """Draw a stem with something beside it, or one of the two alone."""
         stem, other = rng.choice(stems), made_up(rng)
         shape = rng.random()
         if shape < 0.35:

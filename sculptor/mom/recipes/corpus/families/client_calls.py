@@ -52,6 +52,7 @@ def _exchange(rng: random.Random, tools: Sequence[ClientTool]) -> list[Turn]:
 
 def _calling(call: Call) -> Script:
     def script() -> Generator[Move, Answers, None]:
+        """Call."""
         yield Move(calls=(call,))
 
     return script

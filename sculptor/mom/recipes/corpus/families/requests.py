@@ -51,6 +51,7 @@ def _hide(rng: random.Random, subject: str, fact: str) -> tuple[str, Script]:
     )
 
     def script() -> Steps:
+        """Cut, fold, and tell how many of the pieces are hidden."""
         cut = yield Move(
             calls=(Call(name="fragment_context", arguments={"num_fragments": pieces}),)
         )
@@ -69,6 +70,7 @@ def _hide_at_once(rng: random.Random, subject: str, fact: str) -> tuple[str, Scr
     )
 
     def script() -> Steps:
+        """Hide at once and tell the view's tokens."""
         arguments = {"num_fragments": 1, "fold_except": list[int]()}
         done = yield Move(calls=(Call(name="fragment_context", arguments=arguments),))
         tokens = done[0]["view_tokens"]
@@ -90,6 +92,7 @@ def _pin(rng: random.Random, subject: str, fact: str) -> tuple[str, Script]:
     )
 
     def script() -> Steps:
+        """Cut, pin, and tell the piece."""
         cut = yield Move(
             calls=(Call(name="fragment_context", arguments={"num_fragments": pieces}),)
         )
@@ -107,6 +110,7 @@ def _more(rng: random.Random, subject: str, fact: str) -> tuple[str, Script]:
     )
 
     def script() -> Steps:
+        """Search, open the place, and tell the fact."""
         found = yield Move(calls=(search([subject], max_results=1, context_size=50),))
         name = found[0]["results"][0]["hits"][0]["id"]
         yield Move(calls=(Call(name="get_search_detail", arguments={"search_id": name}),))
@@ -123,6 +127,7 @@ def _bring_back(rng: random.Random) -> tuple[str, Script]:
     )
 
     def script() -> Steps:
+        """Restore everything."""
         yield Move(calls=(Call(name="restore_fragment", arguments={"fragment_ids": ["all"]}),))
         yield Move(text="Everything is in view again.")
 
