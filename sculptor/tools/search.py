@@ -18,8 +18,8 @@ from sculptor.state import HIDDEN, Place
 from sculptor.store.protocol import RankedHit
 from sculptor.terms import cosine_ranking, reciprocal_rank_fusion
 from sculptor.tools.arguments import FullDetail, FullSearch, PaperDetail, PaperSearch
-from sculptor.tools.fragment import plays
 from sculptor.tools.needs import Need, NeedEmbeddings, NeedRanked, Work
+from sculptor.tools.ranges import plays
 
 ANSWER_CHARS = 16_000
 """All excerpts of one answer together; past it hits are listed without text."""
