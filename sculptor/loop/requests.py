@@ -159,13 +159,22 @@ def check_request(request: ClientRequest) -> ClientRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelRequest:
-    """One call of a model: the body to send, and the same in parts for a model in-process."""
+    """One call of a model: the body to send, and the same in parts for a model in-process.
+
+    ``value`` is what the client asked for, whatever the body says.
+    """
 
     body: bytes
     messages: tuple[bytes, ...]
     tools: tuple[bytes, ...]
     value: Mapping[str, Any]
     stream: bool
+
+    @property
+    def added_tools(self) -> frozenset[str]:
+        """The names of tools that the client did not bring, and whose calls it does not see."""
+        own = len(self.value.get("tools") or ())
+        return frozenset(_tool_name(orjson.loads(wire)) for wire in self.tools[own:])
 
 
 def model_request(

@@ -123,21 +123,29 @@ def run_turn(
     show_ledger: bool = True,
     clock: Callable[[], float],
 ) -> Generator[Effect, Any, Turn]:
-    """Answer one client request, letting the model work on its context meanwhile."""
+    """Answer one client request, letting the model work on its context meanwhile.
+
+    A call of ours that the model's limit cut off is dropped and the model asked once more, without
+    our tools: the client shall have an answer.
+    """
     progress = _Progress()
     started = clock()
     spent = len(context.open_steps())
-    steps = 0
+    steps, is_cut = 0, False
     while True:
         seconds = clock() - started
         allowed = spent + steps < budget.max_steps and seconds < budget.max_seconds
-        allowed = allowed and progress.input_tokens < budget.max_input_tokens
+        allowed = allowed and progress.input_tokens < budget.max_input_tokens and not is_cut
         call = _call(context, request, toolset, allowed=allowed, show_ledger=show_ledger)
         completed = yield from _listen(call, progress, toolset.names)
         _bill(progress, completed, context)
         own, theirs = _split(completed, toolset.names)
-        if not own or not allowed or completed.finish_reason == "length":
+        is_cut = completed.finish_reason == "length"
+        if not own or not allowed or (is_cut and theirs):
             return _finished(progress, completed, theirs, (), steps)
+        progress.is_gap_due = bool(progress.texts)
+        if is_cut:
+            continue
         results: list[Message] = []
         for item in own:
             results.append((yield from _result(context, toolset, item, progress)))
@@ -150,7 +158,6 @@ def run_turn(
         step = Step(len(context.messages) - 1, (assistant, *results))
         context.steps.append(step)
         yield Save(step, completed.usage)
-        progress.is_gap_due = bool(progress.texts)
 
 
 def pass_through(

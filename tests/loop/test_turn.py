@@ -233,13 +233,39 @@ def test_a_model_that_calls_our_tools_though_they_are_off_is_not_obeyed() -> Non
     assert turn.answer.text == text_of(deltas) == "Done."
 
 
-def test_an_answer_cut_short_ends_as_cut_and_its_calls_are_not_run() -> None:
+def test_a_call_of_ours_cut_short_is_not_run_and_the_model_asked_once_more() -> None:
     context, request = begin()
     cut = call("fragment_context", **FOLD_ALL)
-    model = ScriptedModel(calls(cut, text="Let me", finish="length"))
+    model = ScriptedModel(calls(cut, text="Let me", finish="length"), says("It is 8080."))
+    deltas, turn = run(context, request, model)
+    assert context.depth == 0
+    assert context.steps == []
+    assert turn.answer.finish_reason == "stop"
+    assert turn.answer.text == text_of(deltas) == "Let me\n\nIt is 8080."
+    assert len(turn.billed) == 2
+    first, second = model.requests
+    assert "tool_choice" not in orjson.loads(first.body)
+    assert orjson.loads(second.body)["tool_choice"] == "none"
+    assert second.messages == first.messages
+
+
+def test_it_is_asked_no_third_time() -> None:
+    context, request = begin()
+    cut = calls(call("fragment_context", **FOLD_ALL), text="So", finish="length")
+    model = ScriptedModel(cut, cut)
     _, turn = run(context, request, model)
+    assert (turn.answer.finish_reason, turn.answer.text) == ("length", "So\n\nSo")
+    assert not turn.answer.tool_calls
+    assert context.depth == 0
+
+
+def test_a_call_of_the_client_cut_short_ends_as_cut() -> None:
+    tools = [{"type": "function", "function": {"name": "weather"}}]
+    context, request = begin(tools=tools)
+    cut = calls(call("weather", city="Os"), call("fold_fragment"), text="Hm.", finish="length")
+    _, turn = run(context, request, ScriptedModel(cut))
     assert turn.answer.finish_reason == "length"
-    assert turn.answer.text == "Let me"
+    assert [each["function"]["name"] for each in turn.answer.tool_calls] == ["weather"]
     assert context.depth == 0
 
 

@@ -72,8 +72,8 @@ def _let_go() -> None:
     """Have this process's server write freely: no turn's form and no schema is enforced."""
     read = AskReader.read
 
-    def freely(reader: AskReader, body: bytes, *, owner: str = "") -> Ask:
-        ask = read(reader, body, owner=owner)
+    def freely(self: AskReader, body: bytes, *, owner: str = "", hidden: bool = False) -> Ask:
+        ask = read(self, body, owner=owner, hidden=hidden)
         return replace(ask, request=replace(ask.request, mask=None))
 
     AskReader.read = freely  # type: ignore[method-assign]

@@ -41,9 +41,22 @@ class _Call:
 
 
 class AnswerWriter:
-    """One answer in the making: feed it tokens until ``is_ended``, then ``finish`` it."""
+    """One answer in the making: feed it tokens until it is ended or full, then ``finish`` it.
 
-    def __init__(self, *, tokenizer: Tokenizer, stops: Sequence[str], logprobs: bool) -> None:
+    It is full with ``limit`` tokens, those of calls of the tools named in ``hidden`` left out: the
+    client set the limit for what it is to see.
+    """
+
+    def __init__(
+        self,
+        *,
+        tokenizer: Tokenizer,
+        stops: Sequence[str],
+        logprobs: bool,
+        limit: int,
+        hidden: frozenset[str] = frozenset(),
+    ) -> None:
+        self._limit, self._hidden = limit, hidden
         self._reader = ReplyReader(tokenizer=tokenizer)
         self._tokenizer = tokenizer
         self._endings = Endings(stops)
@@ -51,7 +64,13 @@ class AnswerWriter:
         self._texts: list[str] = []
         self._calls: list[_Call] = []
         self._in_call = False
-        self._tokens = 0
+        self._is_seen = True
+        self._tokens = self._seen_tokens = self._early_tokens = 0
+
+    @property
+    def is_full(self) -> bool:
+        """Whether as many tokens as the client allows were written outside of hidden calls."""
+        return self._seen_tokens >= self._limit
 
     @property
     def is_ended(self) -> bool:
@@ -62,7 +81,10 @@ class AnswerWriter:
         """Yield what one more token adds."""
         self._tokens += 1
         if choice.token == Protocol.CALL:
-            self._in_call = True
+            self._in_call, self._is_seen, self._early_tokens = True, not self._hidden, 0
+        if choice.token != Protocol.END:
+            self._seen_tokens += self._is_seen
+            self._early_tokens += not self._is_seen
         is_text = not self._in_call and self._tokenizer.token_bytes(choice.token) is not None
         if self._rows is not None and is_text:
             self._rows.add(choice)
@@ -112,12 +134,15 @@ class AnswerWriter:
                 case CallOpened(index=index, name=name):
                     yield from self._show(self._endings.flush())
                     self._calls.append(_Call(id=mint_call_id(), name=name, arguments=[]))
+                    if not self._is_seen and name not in self._hidden:
+                        self._is_seen = True  # known from its name on, and so are its first tokens
+                        self._seen_tokens += self._early_tokens
                     yield ToolCallDelta(index=index, id=self._calls[-1].id, name=name)
                 case ArgumentsPiece(index=index, text=text):
                     self._calls[index].arguments.append(text)
                     yield ToolCallDelta(index=index, arguments=text)
                 case CallClosed():
-                    self._in_call = False
+                    self._in_call, self._is_seen = False, True
 
     def _show(self, text: str) -> Iterator[Delta]:
         if not text:

@@ -27,6 +27,9 @@ from sculptor.server.request_rules import objects_of, parse_request, refusal, st
 ANSWER_TOKENS = 1_024
 """The most an answer may take where the request sets no limit."""
 
+CALL_TOKENS = 1_024
+"""What calls that the client does not see may take besides."""
+
 _MOST_TEMPERATURE = 2.0
 _MOST_TOP = 20
 _LEAST_TOP_P = 1e-9
@@ -38,23 +41,32 @@ Body = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ask:
-    """What the engine reads and how it writes, and what the answer needs besides."""
+    """What the engine reads and how it writes, and what the answer needs besides.
+
+    ``limit`` binds what the client is to see, in tokens; ``request.limit`` all that is written.
+    """
 
     request: Request
+    limit: int
     stops: tuple[str, ...]
     logprobs: bool
 
 
 class AskReader:
-    """Reads bodies; keeps the grammars of tools and schemas met before, with their masks."""
+    """Reads bodies; keeps the grammars of tools and schemas met before, with their masks.
 
-    def __init__(self, tokenizer: Tokenizer) -> None:
-        self._tokenizer = tokenizer
+    No answer is longer than the model's window, whatever limit a body sets.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, *, window_tokens: int) -> None:
+        self._tokenizer, self._window = tokenizer, window_tokens
         self._grammars: OrderedDict[bytes, GrammarState] = OrderedDict()
         self._lock = Lock()
 
-    def read(self, body: bytes, *, owner: str = "") -> Ask:
+    def read(self, body: bytes, *, owner: str = "", hidden: bool = False) -> Ask:
         """Return what a body asks; ``owner`` names whose earlier turns may be gone on from.
+
+        ``hidden``: some of its tools are the loop's, whose calls the client does not see.
 
         Raises:
             ApiError: the body is no chat completion request, or a parameter cannot be used.
@@ -62,15 +74,16 @@ class AskReader:
         value = parse_request(body)
         tools = objects_of(value, "tools") if value.get("tools") else []
         logprobs = value.get("logprobs") is True
+        limit = min(_limit(value), self._window)
         request = Request(
             tokens=render_prompt(value["messages"], tools=tools, tokenizer=self._tokenizer),
-            limit=_limit(value),
+            limit=limit + (CALL_TOKENS if hidden else 0),
             stop=(Protocol.END,),
             sampling=_sampling(value, logprobs=logprobs),
             mask=self._mask(value, tools),
             owner=owner,
         )
-        return Ask(request=request, stops=stops_of(value), logprobs=logprobs)
+        return Ask(request=request, limit=limit, stops=stops_of(value), logprobs=logprobs)
 
     def _mask(self, value: Body, tools: Sequence[Body]) -> GrammarState:
         """Return the start of the grammar that the request declares."""

@@ -46,6 +46,7 @@ class MomBackend:
             tokenizer=loaded.tokenizer,
             name=loaded.name,
             fingerprint=loaded.fingerprint,
+            window_tokens=loaded.window_tokens,
         )
 
     def model(

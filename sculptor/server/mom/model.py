@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import aclosing
+from functools import partial
 
 from sculptor.loop import Event, ModelRequest
 from sculptor.mom.language.tokenizer import Tokenizer
@@ -19,31 +20,47 @@ class MomModel:
     """Answers any number of requests at a time."""
 
     def __init__(
-        self, writer: TokenWriter, *, tokenizer: Tokenizer, name: str, fingerprint: str
+        self,
+        writer: TokenWriter,
+        *,
+        tokenizer: Tokenizer,
+        name: str,
+        fingerprint: str,
+        window_tokens: int,
     ) -> None:
         self._writer, self._tokenizer = writer, tokenizer
         self._name, self._fingerprint = name, fingerprint
-        self._reader = AskReader(tokenizer)
+        self._reader = AskReader(tokenizer, window_tokens=window_tokens)
 
-    async def stream(self, body: bytes, *, owner: str = "") -> AsyncIterator[Event]:
-        """Answer a chat completion request, piece by piece.
+    async def stream(
+        self, body: bytes, *, owner: str = "", hidden: frozenset[str] = frozenset()
+    ) -> AsyncIterator[Event]:
+        """Answer a chat completion request; calls of ``hidden`` tools the client does not see.
 
         Raises:
             ApiError: the request cannot be honoured, the engine failed, or the server stops.
         """
-        ask = await self._read(body, owner)
-        answer = AnswerWriter(tokenizer=self._tokenizer, stops=ask.stops, logprobs=ask.logprobs)
+        ask = await self._read(body, owner, hidden)
+        answer = AnswerWriter(
+            tokenizer=self._tokenizer,
+            stops=ask.stops,
+            logprobs=ask.logprobs,
+            limit=ask.limit,
+            hidden=hidden,
+        )
         reason, reused = None, 0
         async with aclosing(self._writer.write(ask.request)) as pieces:
             async for piece in pieces:
-                reused, reason = piece.reused, piece.reason
+                reused = piece.reused
                 for choice in piece.choices:
                     for delta in answer.feed(choice):
                         yield delta
-                    if answer.is_ended:
+                    if answer.is_ended or answer.is_full:
                         break
-                if answer.is_ended:
-                    break
+                else:
+                    reason = piece.reason
+                    continue
+                break
         for delta in answer.finish():
             yield delta
         yield answer.completed(
@@ -54,10 +71,9 @@ class MomModel:
             fingerprint=self._fingerprint,
         )
 
-    async def _read(self, body: bytes, owner: str) -> Ask:
-        if len(body) < _LONG_BODY_BYTES:
-            return self._reader.read(body, owner=owner)
-        return await asyncio.to_thread(self._reader.read, body, owner=owner)
+    async def _read(self, body: bytes, owner: str, hidden: frozenset[str]) -> Ask:
+        read = partial(self._reader.read, body, owner=owner, hidden=bool(hidden))
+        return read() if len(body) < _LONG_BODY_BYTES else await asyncio.to_thread(read)
 
 
 class BoundMomModel:
@@ -69,4 +85,5 @@ class BoundMomModel:
 
     def stream(self, request: ModelRequest) -> AsyncIterator[Event]:
         """Answer a request, piece by piece."""
-        return self._model.stream(request.body, owner=self._owner)
+        hidden = request.added_tools
+        return self._model.stream(request.body, owner=self._owner, hidden=hidden)

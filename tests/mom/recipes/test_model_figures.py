@@ -101,7 +101,7 @@ def _beside(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("_beside")
 def test_a_server_let_go_holds_nothing_to_its_form(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(AskReader, "read", AskReader.read)  # put back afterwards
-    reader = AskReader(load_tokenizer())
+    reader = AskReader(load_tokenizer(), window_tokens=16_384)
     body = b'{"messages": [{"role": "user", "content": "Hi"}]}'
     assert reader.read(body).request.mask is not None
     import_module("model_worker")._let_go()

@@ -21,14 +21,21 @@ ANY_TOKENS = st.lists(
 
 
 def write(
-    tokens: list[int], *, stops: list[str] | None = None, logprobs: bool = True
+    tokens: list[int],
+    *,
+    stops: list[str] | None = None,
+    logprobs: bool = True,
+    limit: int = 10**6,
+    hidden: frozenset[str] = frozenset(),
 ) -> tuple[list[Any], Any]:
     """Return the deltas of an answer and the whole of it."""
-    writer = AnswerWriter(tokenizer=TOKENIZER, stops=stops or [], logprobs=logprobs)
+    writer = AnswerWriter(
+        tokenizer=TOKENIZER, stops=stops or [], logprobs=logprobs, limit=limit, hidden=hidden
+    )
     deltas: list[Any] = []
     for token in tokens:
         deltas += writer.feed(Choice(token=token, logprob=-1.0))
-        if writer.is_ended:
+        if writer.is_ended or writer.is_full:
             break
     deltas += writer.finish()
     whole = writer.completed(
@@ -99,7 +106,7 @@ def test_calls_have_ids_of_their_own_and_no_rows() -> None:
 
 
 def test_a_token_that_is_no_text_is_named_among_the_likely_ones() -> None:
-    writer = AnswerWriter(tokenizer=TOKENIZER, stops=[], logprobs=True)
+    writer = AnswerWriter(tokenizer=TOKENIZER, stops=[], logprobs=True, limit=10**6)
     token = TOKENIZER.encode("a")[0]
     top = ((token, -0.1), (int(Protocol.END), -2.0), (int(Protocol.CALL), -3.0))
     (delta,) = writer.feed(Choice(token=token, logprob=-0.1, top=top))
@@ -109,3 +116,31 @@ def test_a_token_that_is_no_text_is_named_among_the_likely_ones() -> None:
     assert [entry["token"] for entry in row["top_logprobs"]] == ["a", "<end>", "<call>"]
     assert [entry["bytes"] for entry in row["top_logprobs"]] == [[97], None, None]
     assert np.isclose(row["logprob"], -0.1)
+
+
+TWO_CALLS = {**calls(("undo", '{"operation":"o1"}'), ("knock", '{"times":2}')), "content": "First:"}
+
+
+def test_a_limit_binds_what_the_client_sees_and_no_hidden_call() -> None:
+    tokens = render_turn(TWO_CALLS, tokenizer=TOKENIZER)
+    undo = tokens.index(Protocol.CALL_END) + 1 - tokens.index(Protocol.CALL)
+    seen = len(tokens) - 1 - undo
+    hidden = frozenset({"undo"})
+    _, whole = write(tokens, limit=seen + 1, hidden=hidden)
+    assert [call["function"]["name"] for call in whole.tool_calls] == ["undo", "knock"]
+    assert whole.usage.completion_tokens == len(tokens), "what is written is what is billed"
+    _, cut = write(tokens, limit=seen - 2, hidden=hidden)
+    first, second = [call["function"]["arguments"] for call in cut.tool_calls]
+    assert first == '{"operation":"o1"}'
+    assert second != '{"times":2}'
+    assert '{"times":2}'.startswith(second)
+    _, plain = write(tokens, limit=undo)
+    assert plain.usage.completion_tokens == undo, "nothing is hidden, so everything counts"
+
+
+@given(limit=st.integers(1, 12))
+def test_a_limit_ends_text_at_its_token(limit: int) -> None:
+    tokens = render_turn(text("one two three four five six"), tokenizer=TOKENIZER)
+    _, whole = write(tokens, limit=limit, hidden=frozenset({"undo"}))
+    assert whole.usage.completion_tokens == min(limit, len(tokens))
+    assert TOKENIZER.decode(tokens[:limit]).startswith(whole.text)

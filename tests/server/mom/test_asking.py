@@ -10,7 +10,7 @@ from sculptor.server.envelope import ApiError
 from sculptor.server.mom.asking import ANSWER_TOKENS, AskReader
 from tests.server.mom.builders import TOKENIZER
 
-READER = AskReader(TOKENIZER)
+READER = AskReader(TOKENIZER, window_tokens=16_384)
 HELLO = [{"role": "user", "content": "hello"}]
 
 NUMBERS = st.integers(-3, 2**53) | st.floats(allow_nan=False, allow_infinity=False)
@@ -135,7 +135,9 @@ def test_parameters_reach_the_engine() -> None:
     sampling = read(**asked).request.sampling
     assert (sampling.temperature, sampling.top, sampling.seed) == (1.0, 4, 2**64 - 1)
     assert 0 < sampling.top_p < 1e-6
-    assert read(max_tokens=3, max_completion_tokens=5).request.limit == 5
+    ask = read(max_tokens=3, max_completion_tokens=5)
+    assert ask.limit == ask.request.limit == 5
+    assert read(max_tokens=10**6).limit == 16_384, "no answer is longer than the window"
     assert read(stop="x").stops == ("x",)
     assert read(stop=["x", "y"]).stops == ("x", "y")
 

@@ -7,13 +7,18 @@ from collections.abc import Callable
 from typing import Any
 
 import httpx
+import numpy as np
 import orjson
 import pytest
 from openai import AsyncOpenAI, OpenAI
 
+from sculptor.mom.language.protocol import Protocol
+from sculptor.mom.language.template import render_turn
 from tests.server.mom.builders import (
     NAME,
+    TOKENIZER,
     WINDOW_TOKENS,
+    Read,
     Reciter,
     calls,
     endless,
@@ -95,6 +100,51 @@ def test_what_would_repeat_itself_to_the_limit_ends_soon(
         said += chunk.choices[0].delta.content or ""
         reasons.append(chunk.choices[0].finish_reason)
     assert (said, reasons[-1]) == (choice.message.content, "length")
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+def test_a_small_limit_binds_the_answer_and_not_the_work_on_the_context(
+    serve: Serve, stream: bool
+) -> None:
+    turns = (calls(("fragment_context", CUT)), text("Lamp 3 is at 891, and so on and so forth."))
+    client = serve(Reciter(say(*turns)), admission="on")
+    asked = {"max_tokens": 8, "stream": stream}
+    answer = ask(client, [user(LOG + "\nWhere is lamp 3?")], **asked)
+    if stream:
+        chunks = list(answer)
+        told = chunks[-1].model_extra["x_context"]
+        said = "".join(chunk.choices[0].delta.content or "" for chunk in chunks)
+        reason = chunks[-1].choices[0].finish_reason
+    else:
+        told, (choice,) = answer.model_extra["x_context"], answer.choices
+        said, reason = choice.message.content, choice.finish_reason
+    assert told["steps"] == 1
+    assert told["view_tokens"] < told["original_tokens"] / 2
+    assert (said, reason) == (TOKENIZER.decode(TOKENIZER.encode(turns[1]["content"])[:8]), "length")
+
+
+class Caller(Reciter):
+    """Writes its reply where it may call, and says that it does not know where it may not."""
+
+    def _logits(self, state: Read) -> np.ndarray:
+        logits = super()._logits(state)
+        written = state.seen[::-1].index(Protocol.ASSISTANT) if 20 in logits else 0
+        begun = state.seen[len(state.seen) - written :]
+        if begun == UNKNOWN[:written]:
+            logits[UNKNOWN[written]] = 10 if written == 0 else 30
+        return logits
+
+
+UNKNOWN = render_turn(text("I do not know."), tokenizer=TOKENIZER)
+
+
+def test_a_hidden_call_that_repeats_itself_leaves_the_client_an_answer(serve: Serve) -> None:
+    endless_call = calls(("search_context", orjson.dumps({"queries": ["lamp, " * 2_000]}).decode()))
+    runtime = Caller(say(endless_call))
+    answer = ask(serve(runtime, admission="on"), [user(LOG + "\nWhere is lamp 3?")])
+    (choice,) = answer.choices
+    assert (choice.message.content, choice.finish_reason) == ("I do not know.", "stop")
+    assert answer.model_extra["x_context"]["steps"] == 0
 
 
 def test_a_call_that_repeats_itself_ends_cut(serve: Serve) -> None:
