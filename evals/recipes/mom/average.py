@@ -1,8 +1,8 @@
 """Average the weights of runs that share their beginning; the mean forgets less than the last.
 
 ``python evals/recipes/mom/average.py OUT 0.5=WEIGHTS 0.5=WEIGHTS --dtype int8`` takes folders that
-`sculptor mom export` wrote, each with its share, and writes such a folder (Wortsman et al. 2022,
-"Model soups", arXiv 2203.05482).
+`sculptor mom export` wrote, each with its share, and writes such a folder, named and served as the
+first of them (Wortsman et al. 2022, "Model soups", arXiv 2203.05482).
 """
 
 import argparse
@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sculptor.mom.engine.weights import Weights, export_weights, load_weights
-from sculptor.mom.language.tokenizer import load_tokenizer
-from sculptor.server.mom.loading import describe_model
+from sculptor.errors import SettingsError
+from sculptor.mom.engine.weights import Weights, export_weights
+from sculptor.server.mom.loading import describe_model, load_model
 
 
 def main() -> None:
@@ -28,12 +28,21 @@ def main() -> None:
     shares = [share for share, _ in arguments.parts]
     if abs(sum(shares) - 1) > 1e-6:
         parser.error(f"the shares sum to {sum(shares):g}, not to 1")
-    loaded = [load_weights(folder) for _, folder in arguments.parts]
-    if any(weights.config != loaded[0].config for weights in loaded):
+    try:
+        models = [load_model(folder) for _, folder in arguments.parts]
+    except SettingsError as problem:
+        parser.error(str(problem))
+    first, loaded = models[0], [model.weights for model in models]
+    if any(weights.config != first.weights.config for weights in loaded):
         parser.error("the folders hold models of different shapes")
-    mean = {name: _mean(name, shares, loaded) for name in loaded[0].names()}
-    export_weights(arguments.out, loaded[0].config, mean, dtype=arguments.dtype)
-    describe_model(arguments.out, tokenizer=load_tokenizer())
+    mean = {name: _mean(name, shares, loaded) for name in first.weights.names()}
+    export_weights(arguments.out, first.weights.config, mean, dtype=arguments.dtype)
+    describe_model(
+        arguments.out,
+        tokenizer=first.tokenizer,
+        name=first.name,
+        window_tokens=first.window_tokens,
+    )
 
 
 def _mean(name: str, shares: Sequence[float], loaded: Sequence[Weights]) -> NDArray[Any]:
