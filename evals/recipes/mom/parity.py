@@ -2,7 +2,8 @@
 
 ``python evals/recipes/mom/parity.py GPU CPU --out FOLDER`` takes two folders that
 `model_figures.py` wrote for the same weights and seed, compares what both answered, and writes
-``FOLDER/result.json`` and ``report.md``.
+``FOLDER/result.json`` and ``report.md``. Samples that failed, and those that only one of the two
+was asked, are counted and not compared.
 """
 
 import argparse
@@ -24,7 +25,9 @@ def main() -> None:
     results = [_read(folder / "result.json") for folder in folders]
     if results[0]["weights"] != results[1]["weights"]:
         parser.error("the folders hold answers of different weights")
-    cells = _compare(*(_read(folder / "answers.json") for folder in folders))
+    if results[0]["how"]["seed"] != results[1]["how"]["seed"]:
+        parser.error("the folders hold answers to different samples: their seeds differ")
+    first, second = (_read(folder / "answers.json") for folder in folders)
     value = {
         "title": "The same views answered by two runtimes",
         "command": f"python evals/recipes/mom/parity.py {folders[0]} {folders[1]} --out FOLDER",
@@ -32,7 +35,8 @@ def main() -> None:
         "runtimes": [
             {name: result[name] for name in ("machine", "commit", "made")} for result in results
         ],
-        "cells": cells,
+        "cells": [_cell(name, first[name], second[name]) for name in first if name in second],
+        "cells_of_one": sorted(first.keys() ^ second.keys()),
     }
     arguments.out.mkdir(parents=True, exist_ok=True)
     write = (arguments.out / "result.json").write_text
@@ -45,12 +49,9 @@ def _read(path: Path) -> dict[str, Any]:
     return value
 
 
-def _compare(first: dict[str, Any], second: dict[str, Any]) -> list[dict[str, Any]]:
-    return [_cell(name, first[name], second[name]) for name in first if name in second]
-
-
 def _cell(name: str, first: dict[str, str], second: dict[str, str]) -> dict[str, Any]:
-    common = sorted(set(first) & set(second), key=int)
+    """Compare the answers to a cell's samples, each by its number; a failed one is empty."""
+    common = first.keys() & second.keys()
     both = [index for index in common if first[index] and second[index]]
     same = sum(first[index] == second[index] for index in both)
     return {
@@ -59,6 +60,8 @@ def _cell(name: str, first: dict[str, str], second: dict[str, str]) -> dict[str,
         "same": same,
         "interval": [round(x, 4) for x in wilson(same, len(both))] if both else None,
         "failed": len(common) - len(both),
+        "first_alone": len(first.keys() - common),
+        "second_alone": len(second.keys() - common),
     }
 
 
@@ -69,17 +72,23 @@ def _page(value: dict[str, Any]) -> str:
     lines = [
         f"# {value['title']}",
         "",
-        f"{devices}; weights `{value['weights']['fingerprint']}`; answers compared byte by byte.",
+        f"{devices}; weights `{value['weights']['fingerprint']}`; answers compared byte by byte. "
+        "Failed samples (in one or both) and those that only one was asked are not compared.",
         "",
-        "| cell | answered by both | the same | 95 % (Wilson) | failed in one |",
-        "|---|---|---|---|---|",
+        "| cell | answered by both | the same | 95 % (Wilson) "
+        "| failed | first alone | second alone |",
+        "|---|---|---|---|---|---|---|",
     ]
     lines += [
         f"| {cell['cell']} | {cell['n']} | {cell['same']} "
-        f"| {_interval(cell['interval'])} | {cell['failed']} |"
+        f"| {_interval(cell['interval'])} | {cell['failed']} "
+        f"| {cell['first_alone']} | {cell['second_alone']} |"
         for cell in cells
     ]
-    return "\n".join((*lines, "", f"{same} of {n} in all.", ""))
+    told = f"{same} of {n} in all."
+    if value["cells_of_one"]:
+        told += f" In one of them alone: {', '.join(value['cells_of_one'])}."
+    return "\n".join((*lines, "", told, ""))
 
 
 def _interval(found: list[float] | None) -> str:
