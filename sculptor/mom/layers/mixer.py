@@ -6,7 +6,7 @@ size: continuing from it with any number of tokens, none included, equals one pa
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Literal
@@ -15,23 +15,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from sculptor.mom.layers import forms, gates
 from sculptor.mom.layers.config import MixerConfig
 from sculptor.mom.layers.tensors import TensorRecord
-from sculptor.mom.ops.chunk import chunk_delta_rule
-from sculptor.mom.ops.conv import short_conv
-from sculptor.mom.ops.grouped import grouped_linear
-from sculptor.mom.ops.heads import Heads, make_heads, unit_heads
-from sculptor.mom.ops.mix import gated_norm, mix_rows
+from sculptor.mom.ops.heads import Heads, unit_heads
 from sculptor.mom.ops.naive import accumulator_dtype
-from sculptor.mom.ops.routing import Route, RowPlan, plan_rows, route
+from sculptor.mom.ops.routing import Route, RowPlan, route
 
 Backend = Literal["auto", "torch", "triton"]
 
 PROVEN_WIDTHS = {64, 128, 256}
 """Widths of a head's keys and values at which the kernels were compared on a card."""
-
-GLA_RANK = 16
-GLA_TEMPERATURE = 16.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,9 +49,7 @@ class Mixer(nn.Module):
         self.config = config
         self.backend: Backend = "auto"
         c, rule = config, config.rule
-        gate_width = {"none": 0, "constant": 0, "head": c.heads, "channel": GLA_RANK}[rule.decay]
-        beta_width = c.heads if rule.learns_beta else 0
-        self.sections = [c.key_width, c.value_width, beta_width, gate_width]
+        self.sections = [c.key_width, c.value_width, *gates.gate_widths(c)]
         self.router = nn.Parameter(torch.empty(c.memories, c.d_model))
         self.query = nn.Parameter(torch.empty(c.key_width, c.d_model))
         self.memory = nn.Parameter(torch.empty(c.groups, c.d_model, sum(self.sections)))
@@ -70,7 +62,7 @@ class Mixer(nn.Module):
             self.a_log = nn.Parameter(torch.empty(c.heads))
             self.dt_bias = nn.Parameter(torch.empty(c.heads))
         if rule.decay == "channel":
-            self.gate_up = nn.Parameter(torch.empty(c.groups, GLA_RANK, c.key_width))
+            self.gate_up = nn.Parameter(torch.empty(c.groups, gates.GLA_RANK, c.key_width))
             self.gate_bias = nn.Parameter(torch.empty(c.key_width))
         self.reset_parameters()
 
@@ -87,9 +79,7 @@ class Mixer(nn.Module):
         for conv in self.convs:
             nn.init.uniform_(conv, -(conv.shape[1] ** -0.5), conv.shape[1] ** -0.5)
         if self.config.rule.decay == "head":
-            self.a_log.uniform_(1e-3, 16.0).log_()
-            step = torch.empty_like(self.dt_bias).uniform_(math.log(1e-3), math.log(1e-1)).exp_()
-            self.dt_bias.copy_(step + torch.log(-torch.expm1(-step.clamp(min=1e-4))))
+            gates.draw_head_decay(self.a_log, self.dt_bias)
         if self.config.rule.decay == "channel":
             for group in self.gate_up:
                 _xavier(group, gain)
@@ -120,36 +110,48 @@ class Mixer(nn.Module):
         promises that ``state`` is empty and saves work; so does ``carries=False``, where nobody
         goes on from the state: it is returned as it came.
         """
-        c = self.config
+        c, kernels = self.config, self.uses_kernels(x)
         tails: list[Tensor] = []
         if c.conv == "before":
-            x, tail = self._convolve(
-                x, weight=self.convs[0], tails=state.tails[0], cu_seqlens=cu_seqlens
+            x, tail = forms.convolve(
+                x,
+                weight=self.convs[0],
+                tails=state.tails[0],
+                cu_seqlens=cu_seqlens,
+                kernels=kernels,
             )
             tails.append(tail)
         chosen = route(x, weight=self.router, top_k=c.top_k)
-        plan = self._plan(chosen, cu_seqlens, x)
+        plan = forms.make_plan(c, self._read(chosen), cu_seqlens=cu_seqlens, kernels=kernels)
         held = () if c.conv == "before" else state.tails
         made = self._make_heads(x, plan, tails=held, carries=carries)
-        tails += [_from_buckets(tail, groups=c.groups) for tail in made.tails]
+        tails += [forms.from_buckets(tail, groups=c.groups) for tail in made.tails]
         beta, gate = torch.split(made.rest[:, : sum(self.sections[2:])], self.sections[2:], dim=1)
         writes = self._writes(chosen, plan)
-        o, memories = self._run_rule(
-            q=made.q,
-            k=made.k,
-            v=made.v,
+        o, memories = forms.run_rule(
+            c,
+            made,
             g=self.log_decay(gate, memory=plan.memory, writes=writes),
             beta=self.write_strength(beta, rows=made.v, writes=writes),
             cu_seqlens=plan.cu_rows,
             state=state.memories,
-            max_seqlen=max_seqlen,
             fresh=fresh,
             carries=carries,
+            max_seqlen=max_seqlen,
+            kernels=kernels,
         )
-        y = self._finish(o, weights=self.mix_weights(chosen), plan=plan, x=x)
+        y = forms.mix(
+            c,
+            o,
+            weights=self.mix_weights(chosen),
+            plan=plan,
+            z=self.output_gate(x),
+            norm=self.norm,
+            kernels=kernels,
+        )
+        y = functional.linear(y.flatten(1), self.out.to(x.dtype))
         if memories is None:
             return y, state, chosen
-        memories = _from_buckets(memories, groups=c.groups)
         return y, MixerState(memories=memories, tails=tuple(tails)), chosen
 
     def uses_kernels(self, x: Tensor) -> bool:
@@ -170,43 +172,29 @@ class Mixer(nn.Module):
         ``writes [R]`` zero where a row only reads.
         """
         c = self.config
-        dtype = accumulator_dtype(gate)
-        if c.rule.decay == "none":
-            return None
-        if c.rule.decay == "constant":
-            power = torch.arange(c.heads, device=gate.device, dtype=dtype)
-            g = torch.log1p(-torch.exp2(-5.0 - power)).expand(gate.shape[0], c.heads)
-        elif c.rule.decay == "head":
-            step = functional.softplus(gate.to(dtype) + self.dt_bias.to(dtype))
-            g = -self.a_log.to(dtype).exp() * step
-        else:
-            raw = _by_memory(gate.to(dtype), self.gate_up.to(dtype), memory)
-            g = functional.logsigmoid(raw + self.gate_bias.to(dtype)) / GLA_TEMPERATURE
-            g = torch.unflatten(g, 1, (c.heads, c.key_dim))
+        match c.rule.decay:
+            case "none":
+                return None
+            case "constant":
+                g = gates.constant_decay(gate, heads=c.heads)
+            case "head":
+                g = gates.head_decay(gate, a_log=self.a_log, dt_bias=self.dt_bias)
+            case _:
+                g = gates.channel_decay(gate, up=self.gate_up, bias=self.gate_bias, memory=memory)
+                g = torch.unflatten(g, 1, (c.heads, c.key_dim))
         return g if writes is None else g * writes.view(-1, *[1] * (g.dim() - 1))
 
     def write_strength(self, raw: Tensor, *, rows: Tensor, writes: Tensor | None) -> Tensor:
         """Return ``beta [R, H]`` in at least fp32; one where the rule does not learn it."""
-        c = self.config
-        dtype = accumulator_dtype(rows)
-        beta = torch.ones(rows.shape[0], c.heads, dtype=dtype, device=rows.device)
-        if c.rule.learns_beta:
-            beta = c.beta_max * raw.to(dtype).sigmoid()
+        beta = gates.write_strength(self.config, raw, rows=rows)
         return beta if writes is None else beta * writes.unsqueeze(1)
 
-    def _plan(self, chosen: Route, cu_seqlens: Tensor, x: Tensor) -> RowPlan:
-        c = self.config
-        index = chosen.index
-        if c.read == "dense":
-            every = torch.arange(c.memories, device=index.device)
-            index = every.expand(index.shape[0], c.memories)
-        if self.uses_kernels(x) and index.numel():
-            from sculptor.mom.ops.kernels import routing
-
-            return routing.plan_rows(
-                index, cu_seqlens=cu_seqlens, memories=c.memories, shared=c.shared
-            )
-        return plan_rows(index, cu_seqlens=cu_seqlens, memories=c.memories, shared=c.shared)
+    def _read(self, chosen: Route) -> Tensor:
+        """Return the routed memories that each token reads, ``[N, top_k]`` or every one."""
+        index, memories = chosen.index, self.config.memories
+        if self.config.read == "routed":
+            return index
+        return torch.arange(memories, device=index.device).expand(index.shape[0], memories)
 
     def _writes(self, chosen: Route, plan: RowPlan) -> Tensor | None:
         if self.config.read == "routed":
@@ -232,121 +220,27 @@ class Mixer(nn.Module):
         z = functional.linear(x, self.gate.to(x.dtype))
         return torch.unflatten(z, 1, (self.config.heads, self.config.value_dim))
 
-    def _convolve(
-        self, x: Tensor, *, weight: Tensor, tails: Tensor, cu_seqlens: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        if self.uses_kernels(x) and x.shape[0]:
-            from sculptor.mom.ops.kernels import conv
-
-            return conv.short_conv(x, weight=weight, tails=tails, cu_seqlens=cu_seqlens)
-        return short_conv(x, weight=weight, tails=tails, cu_seqlens=cu_seqlens)
-
     def _make_heads(
         self, x: Tensor, plan: RowPlan, *, tails: Sequence[Tensor], carries: bool
     ) -> Heads:
         """Project the rows and make q, k and v of them; ``tails`` where each memory convolves."""
         c = self.config
-        make, rows = self._project(x, plan)
+        kernels = self.uses_kernels(x)
+        make, rows = forms.project(c, x, weight=self.memory, plan=plan, kernels=kernels)
         return make(
             rows,
             tokens=functional.linear(x, self.query.to(x.dtype)),
             plan=plan,
             convs=list(self.convs) if tails else [],
-            tails=[_to_buckets(tail) for tail in tails],
+            tails=[forms.to_buckets(tail) for tail in tails],
             heads=c.heads,
             key_dim=c.key_dim,
             value_dim=c.value_dim,
             carries=carries,
         )
 
-    def _project(self, x: Tensor, plan: RowPlan) -> tuple[Callable[..., Heads], Tensor]:
-        """Return the rows, maybe with spare columns behind, and what makes heads of them."""
-        if not self.uses_kernels(x):
-            return make_heads, grouped_linear(x, weight=self.memory, plan=plan)
-        from sculptor.mom.ops.kernels import delta, grouped, heads
-
-        rows = grouped.padded_grouped_linear(x, weight=self.memory, plan=plan)
-        fits = delta.fits(key_dim=self.config.key_dim, value_dim=self.config.value_dim)
-        return heads.make_heads if fits and rows.shape[0] else make_heads, rows
-
-    def _run_rule(
-        self,
-        *,
-        q: Tensor,
-        k: Tensor,
-        v: Tensor,
-        g: Tensor | None,
-        beta: Tensor,
-        cu_seqlens: Tensor,
-        state: Tensor,
-        max_seqlen: int | None,
-        fresh: bool,
-        carries: bool,
-    ) -> tuple[Tensor, Tensor | None]:
-        """Return the rows' outputs and, where it ``carries``, the buckets' states."""
-        c = self.config
-        scale = c.key_dim**-0.5
-        if self.uses_kernels(v) and c.rule.erases:
-            from sculptor.mom.ops.kernels import delta
-
-            if delta.fits(key_dim=c.key_dim, value_dim=c.value_dim):
-                q, k = q.to(v.dtype), k.to(v.dtype)
-                return delta.chunk_delta_rule(
-                    q=q,
-                    k=k,
-                    v=v,
-                    g=g,
-                    beta=beta,
-                    cu_seqlens=cu_seqlens,
-                    initial_state=None if fresh else _to_buckets(state),
-                    scale=scale,
-                    max_seqlen=max_seqlen,
-                    carries=carries,
-                )
-        o, after = chunk_delta_rule(
-            q=q,
-            k=k,
-            v=v,
-            g=g,
-            beta=beta,
-            cu_seqlens=cu_seqlens,
-            initial_state=_to_buckets(state),
-            scale=scale,
-            erase=c.rule.erases,
-            max_seqlen=max_seqlen,
-            chunk=c.chunk,
-        )
-        return o, after if carries else None
-
-    def _finish(self, o: Tensor, *, weights: Tensor, plan: RowPlan, x: Tensor) -> Tensor:
-        c = self.config
-        z = self.output_gate(x)
-        if self.uses_kernels(x):
-            from sculptor.mom.ops.kernels import mix
-
-            y = mix.mix_norm(
-                o, weights=weights, row=plan.row, z=z, norm=self.norm, eps=c.norm_eps, gate=c.gate
-            )
-        else:
-            mixed = mix_rows(o, weights=weights, plan=plan)
-            y = gated_norm(mixed, z=z, weight=self.norm, eps=c.norm_eps, gate=c.gate)
-        return functional.linear(y.flatten(1), self.out.to(x.dtype))
-
 
 def _xavier(weight: Tensor, gain: float) -> None:
     if weight.numel():
         bound = gain * math.sqrt(6.0 / sum(weight.shape))
         weight.uniform_(-bound, bound)
-
-
-def _by_memory(x: Tensor, weight: Tensor, memory: Tensor) -> Tensor:
-    every = torch.einsum("rd,gdc->rgc", x, weight)
-    return every[torch.arange(x.shape[0], device=x.device), memory]
-
-
-def _to_buckets(x: Tensor) -> Tensor:
-    return x.transpose(0, 1).flatten(0, 1)
-
-
-def _from_buckets(x: Tensor, *, groups: int) -> Tensor:
-    return torch.unflatten(x, 0, (groups, x.shape[0] // groups)).transpose(0, 1)
