@@ -24,20 +24,21 @@ def range_of(schema: Json, *, integral: bool) -> NumberRange:
     """Return the numbers that the limits of a schema leave."""
     return number_range(
         integral=integral,
-        low=_limit(schema, "minimum"),
-        high=_limit(schema, "maximum"),
-        above=_limit(schema, "exclusiveMinimum"),
-        below=_limit(schema, "exclusiveMaximum"),
+        low=limit_of(schema, "minimum"),
+        high=limit_of(schema, "maximum"),
+        above=limit_of(schema, "exclusiveMinimum"),
+        below=limit_of(schema, "exclusiveMaximum"),
     )
 
 
 def size_of(schema: Json, name: str) -> int | None:
     """Return a limit of a length or a count, or None where there is none."""
-    value = _limit(schema, name)
+    value = limit_of(schema, name)
     return None if value is None else max(0, int(value))
 
 
-def _limit(schema: Json, name: str) -> float | None:
+def limit_of(schema: Json, name: str) -> float | None:
+    """Return a limit, or None where there is none."""
     value = schema.get(name)
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     return cast("float", value) if is_number else None

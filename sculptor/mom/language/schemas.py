@@ -4,7 +4,7 @@ Expressed are types, ``enum``, ``const``, ``anyOf`` and ``oneOf`` (as one anothe
 its parts agree, local references, limits of numbers, lengths and counts, ``items``, ``properties``,
 ``required`` and ``additionalProperties``. No object holds a key twice. A keyword not named here
 (``pattern``, ``format``, ``multipleOf``...) is not enforced. What nothing can satisfy, and a
-reference to nothing, becomes any JSON value: a request is never refused for its schema.
+reference to nothing, becomes any JSON value here; ``contradictions`` tells the plain cases before.
 """
 
 import json
