@@ -112,7 +112,9 @@ class StubUpstream:
         if not value.get("stream"):
             told = {"usage": usage} if self.tells_usage else {}
             rest = {"message": message, "finish_reason": reason, "logprobs": None}
-            choices = [{"index": index, **rest} for index in range(value.get("n") or 1)]
+            count = value.get("n")
+            several = range(count if isinstance(count, int) and count > 0 else 1)
+            choices = [{"index": index, **rest} for index in several]
             return web.json_response(
                 {**head, "object": "chat.completion", "choices": choices, **told}
             )

@@ -1,7 +1,8 @@
 """A request's body, read into what the engine is to do.
 
-What a request may not ask is answered with 400 and the parameter's name. Penalties, ``logit_bias``
-and ``n`` are read over: one answer comes, chosen by ``temperature``, ``top_p`` and ``seed`` alone.
+What a request may not ask is answered with 400 and the parameter's name: parts that are no text, a
+schema that nothing satisfies, numbers out of range. Penalties, ``logit_bias`` and ``n`` are read
+over: one answer comes, chosen by ``temperature``, ``top_p`` and ``seed`` alone.
 Without a temperature the likeliest token is taken each time, since this model is made for work on
 a context and not for variety.
 """
@@ -17,6 +18,7 @@ import orjson
 
 from sculptor.mom.engine.batch import Request
 from sculptor.mom.engine.sampling import Sampling
+from sculptor.mom.language.contradictions import contradiction
 from sculptor.mom.language.grammar import Grammar, GrammarError, GrammarState
 from sculptor.mom.language.protocol import Protocol
 from sculptor.mom.language.template import render_prompt
@@ -71,16 +73,17 @@ class AskReader:
         Raises:
             ApiError: the body is no chat completion request, or a parameter cannot be used.
         """
-        value = parse_request(body)
+        value = parse_request(body, text_only=True)
         tools = objects_of(value, "tools") if value.get("tools") else []
         logprobs = value.get("logprobs") is True
         limit = min(_limit(value), self._window)
+        mask = self._mask(value, tools)  # first: it refuses what is nested too deep to be rendered
         request = Request(
             tokens=render_prompt(value["messages"], tools=tools, tokenizer=self._tokenizer),
             limit=limit + (CALL_TOKENS if hidden else 0),
             stop=(Protocol.END,),
             sampling=_sampling(value, logprobs=logprobs),
-            mask=self._mask(value, tools),
+            mask=mask,
             owner=owner,
         )
         return Ask(request=request, limit=limit, stops=stops_of(value), logprobs=logprobs)
@@ -88,10 +91,8 @@ class AskReader:
     def _mask(self, value: Body, tools: Sequence[Body]) -> GrammarState:
         """Return the start of the grammar that the request declares."""
         wanted = value.get("response_format")
-        if wanted is not None and not isinstance(wanted, Mapping):
-            raise refusal("response_format", "must be an object with a type")
         choice, parallel = value.get("tool_choice"), value.get("parallel_tool_calls") is not False
-        key = orjson.dumps([tools, choice, wanted, parallel])
+        key = _key_of([tools, choice, wanted, parallel])
         with self._lock:
             found = self._grammars.get(key)
             if found is None:
@@ -105,6 +106,7 @@ class AskReader:
         self, tools: Sequence[Body], choice: object, wanted: Body | None, parallel: bool
     ) -> GrammarState:
         try:
+            _check_schemas(tools, wanted)
             grammar = Grammar(
                 self._tokenizer,
                 tools=tools,
@@ -114,7 +116,41 @@ class AskReader:
             )
         except GrammarError as error:
             raise ApiError(400, f"{error}.", code="invalid_value", param="tool_choice") from None
+        except RecursionError:
+            raise _too_deep() from None
         return grammar.start()
+
+
+def _key_of(declared: object) -> bytes:
+    try:
+        return orjson.dumps(declared)
+    except orjson.JSONEncodeError:
+        raise _too_deep() from None
+
+
+def _too_deep() -> ApiError:
+    message = "The schemas of this request are nested too deep; make them flatter."
+    return ApiError(400, message, code="invalid_value")
+
+
+def _check_schemas(tools: Sequence[Body], wanted: Body | None) -> None:
+    """Refuse a schema that leaves the model nothing to write; raises ``ApiError``."""
+    for index, tool in enumerate(tools):
+        parameters = tool["function"].get("parameters")
+        if isinstance(parameters, dict):
+            found = contradiction({"type": "object", **parameters})
+            where = f"tools[{index}].function.parameters"
+            _refuse_found(found, where, code="invalid_function_parameters")
+    if wanted is not None and wanted["type"] == "json_schema":
+        found = contradiction(wanted["json_schema"].get("schema"))
+        where = "response_format.json_schema.schema"
+        _refuse_found(found, where, code="invalid_json_schema")
+
+
+def _refuse_found(found: str | None, where: str, *, code: str) -> None:
+    if found:
+        problem = f"is one that nothing satisfies, because of {found}; mend it or leave it out"
+        raise refusal(where, problem, code=code)
 
 
 def _limit(value: Body) -> int:

@@ -52,18 +52,31 @@ FUNCTIONS = keyed(
     parameters=SCHEMAS,
     arguments=st.text(max_size=5),
 )
-TOOLS = keyed(type=st.just("function"), function=FUNCTIONS, id=st.just("c1"))
+CALLS = keyed(type=st.just("function"), function=FUNCTIONS, id=st.just("c1"))
+TOOLS = CALLS | st.fixed_dictionaries(
+    {
+        "type": st.just("function"),
+        "function": st.fixed_dictionaries(
+            {"name": st.sampled_from(["knock", "fold_fragment", "a b"])},
+            optional={"parameters": SCHEMAS},
+        ),
+    }
+)
 PARTS = keyed(type=st.sampled_from(["text", "image_url"]), text=st.text(max_size=9))
 CONTENT = st.text(max_size=9) | st.lists(PARTS, min_size=1, max_size=2)
 ROLES = st.sampled_from(["system", "user", "assistant", "tool", "function"])
 MESSAGES = st.fixed_dictionaries(
     {"role": ROLES, "content": CONTENT},
-    optional={"tool_calls": st.lists(TOOLS, max_size=2), "tool_call_id": st.just("c1")},
-) | keyed(role=ROLES, content=CONTENT, tool_calls=st.lists(TOOLS, max_size=2))
-FORMATS = keyed(
-    type=st.sampled_from(["text", "json_object", "json_schema"]),
-    json_schema=keyed(schema=SCHEMAS),
-)
+    optional={"tool_calls": st.lists(CALLS, max_size=2), "tool_call_id": st.just("c1")},
+) | keyed(role=ROLES, content=CONTENT, tool_calls=st.lists(CALLS, max_size=2))
+FORMATS = st.fixed_dictionaries(
+    {
+        "type": st.sampled_from(["text", "json_object", "json_schema"]),
+        "json_schema": st.fixed_dictionaries(
+            {"name": st.just("door")}, optional={"schema": SCHEMAS}
+        ),
+    }
+) | keyed(type=st.sampled_from(["text", "json_schema"]), json_schema=keyed(schema=SCHEMAS))
 CHOICES = st.sampled_from(["auto", "none", "required"]) | TOOLS
 DEEP = st.fixed_dictionaries(
     {"messages": st.lists(MESSAGES, max_size=3)},

@@ -15,9 +15,11 @@ from sculptor.mom.engine.torch_model import TorchModel, load_torch
 from sculptor.server.mom.backend import MomBackend
 from sculptor.server.mom.loading import load_model
 from sculptor.server.mom.streams import Writer
+from tests.server.managing import error_of
 from tests.server.mom.builders import NAME, TOKENIZER, WINDOW_TOKENS
 from tests.server.mom.conftest import Serve
 from tests.server.openai_schemas import check
+from tests.server.test_request_rules import BAD, FILE, PICTURE, SOUND, UNTOLD
 
 QUESTION = [{"role": "user", "content": "Which colour has the third door?"}]
 PAINT = {
@@ -227,11 +229,10 @@ def test_a_call_that_the_limit_cuts_stays_cut(serve: Serve) -> None:
 
 
 def test_messages_of_every_kind_are_read(serve: Serve) -> None:
-    picture = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
     called = {"id": "c1", "type": "function", "function": {"name": "knock", "arguments": "{}"}}
     messages = [
         {"role": "developer", "content": [{"type": "text", "text": "Be brief."}]},
-        {"role": "user", "name": "ann", "content": [{"type": "text", "text": "Look:"}, picture]},
+        {"role": "user", "name": "ann", "content": [{"type": "text", "text": "Look!"}] * 2},
         {"role": "assistant", "content": None, "tool_calls": [called]},
         {"role": "tool", "tool_call_id": "c1", "content": "<end> ⟦f00000 folded⟧ 😀"},
         {"role": "user", "content": "Well?"},
@@ -268,31 +269,84 @@ def test_several_answers_asked_for_are_one(serve: Serve) -> None:
 @pytest.mark.parametrize(
     ("fields", "param"),
     [
-        ({"max_tokens": 0}, "max_tokens"),
-        ({"max_completion_tokens": "many"}, "max_completion_tokens"),
         ({"temperature": 3}, "temperature"),
         ({"top_p": -1}, "top_p"),
         ({"seed": 1.5}, "seed"),
         ({"stop": [1]}, "stop"),
-        ({"stop": ["a", "b", "c", "d", "e"]}, "stop"),
-        ({"messages": [{"role": "user"}]}, "messages[0].content"),
-        ({"messages": [*QUESTION, {"role": "user", "content": None}]}, "messages[1].content"),
         ({"top_logprobs": 2}, "top_logprobs"),
         ({"logprobs": True, "top_logprobs": 21}, "top_logprobs"),
-        ({"response_format": "json"}, "response_format"),
         ({"tool_choice": {"type": "function", "function": {"name": "gone"}}}, "tool_choice"),
-        ({"tools": ["knock"]}, "tools"),
+        *((fields, param) for fields, param, _ in [*BAD, *UNTOLD]),
     ],
 )
 def test_what_cannot_be_used_is_named(serve: Serve, fields: dict[str, Any], param: str) -> None:
     client = serve()
     for stream in (False, True):
-        response = post(client, stream=stream, **fields)
-        assert response.status_code == 400, response.text
+        response = post(client, **{"stream": stream, **fields})
+        error = error_of(response, 400)
         check("ErrorResponse", response.json())
-        error = response.json()["error"]
         assert (error["type"], error["param"]) == ("invalid_request_error", param)
         assert error["message"].endswith(".")
+
+
+@pytest.mark.parametrize("part", [PICTURE, SOUND, FILE], ids=lambda part: str(part["type"]))
+def test_what_the_model_cannot_see_is_refused(serve: Serve, part: dict[str, Any]) -> None:
+    content = [{"type": "text", "text": "What is this?"}, part]
+    for admission in ("off", "on"):
+        response = post(serve(admission=admission), messages=[{"role": "user", "content": content}])
+        error = error_of(response, 400)
+        assert error["param"] == "messages[0].content[1].type"
+        assert error["message"] == (
+            f"messages[0].content[1].type is {part['type']}, and this model reads text alone; "
+            "leave the part out, or put it into words."
+        )
+
+
+def nested(levels: int) -> dict[str, Any]:
+    schema: dict[str, Any] = {"type": "string"}
+    for _ in range(levels):
+        schema = {"type": "array", "items": schema, "minItems": 1}
+    return schema
+
+
+@pytest.mark.parametrize(("levels", "statuses"), [(40, [200]), (245, [200, 400]), (400, [400])])
+def test_a_schema_of_many_levels_is_held_or_refused(
+    serve: Serve, levels: int, statuses: list[int]
+) -> None:
+    client = serve()
+    form = {"type": "json_schema", "json_schema": {"name": "deep", "schema": nested(levels)}}
+    tool = tool_of({"properties": {"a": nested(levels)}})
+    for fields in ({"response_format": form}, {"tools": [tool]}):
+        response = post(client, **fields)
+        assert response.status_code in statuses, response.text
+        if response.status_code == 400:
+            assert "nested too deep; make them flatter" in error_of(response, 400)["message"]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_schema_that_nothing_satisfies_is_refused(serve: Serve, stream: bool) -> None:
+    client = serve()
+    empty = {"properties": {"door": {"type": "string", "enum": []}}, "required": ["door"]}
+    form = {"type": "json_schema", "json_schema": {"name": "door", "schema": {"not": {}}}}
+    cases = [
+        (
+            {"tools": [KNOCK, tool_of(empty)]},
+            "tools[1].function.parameters",
+            "properties.door.enum",
+        ),
+        ({"response_format": form}, "response_format.json_schema.schema", "not"),
+    ]
+    for fields, param, keyword in cases:
+        error = error_of(post(client, stream=stream, **fields), 400)
+        assert error["param"] == param
+        assert error["code"] in ("invalid_function_parameters", "invalid_json_schema")
+        assert error["message"] == (
+            f"{param} is one that nothing satisfies, because of {keyword}; mend it or leave it out."
+        )
+
+
+def tool_of(parameters: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "function", "function": {"name": "open_door", "parameters": parameters}}
 
 
 def test_the_client_library_raises_its_own_error(serve: Serve) -> None:
