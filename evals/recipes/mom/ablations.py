@@ -222,9 +222,8 @@ def write_pages(out: Path) -> None:
     (out / "result.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     lines = [
         "# The shortened recipe: three seeds, and parts left out", "",
-        "Turns of unseen scenes answered exactly, in closed loop (95 % Wilson intervals; turns of",
-        "a scene hang together, so these are a little narrow). Token accuracy is on each arm's own",
-        "mix and seed.", "",
+        f"Turns of unseen scenes answered exactly, in closed loop (95 % {_intervals(rows)}).",
+        "Token accuracy is on each arm's own mix and seed.", "",
         f"{about['machine']}, commit `{about['commit'][:12]}`, `{about['command']}`", "",
         *((about["note"], "") if "note" in about else ()),
         "| arm | steps | active weights | token accuracy | with tools | direct "
@@ -238,6 +237,12 @@ def write_pages(out: Path) -> None:
         told = (*sizes, *shares, f"{row['refused']} of {row['calls']}")
         lines.append(f"| {' | '.join(told)} |")
     (out / "report.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def _intervals(rows: list[dict[str, object]]) -> str:
+    if all("scenes" in str(row["trained_families"]) for row in rows):
+        return "intervals, scenes resampled"
+    return "Wilson intervals; turns of\na scene hang together, so these are a little narrow"
 
 
 def _share(value: object) -> str:
