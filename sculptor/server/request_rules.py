@@ -1,9 +1,11 @@
 """What a model in this process demands of a chat completion request.
 
 An upstream judges for itself what it takes; where there is none, both backends that answer here
-refuse the same requests in the same words, each of which OpenAI refuses too, with its codes. One
-thing is asked less: a server of one model needs no ``model``. What every list of messages must keep
-to, whoever answers, is held by ``sculptor.loop`` and ``sculptor.messages``.
+refuse the same requests in the same words, with the codes that OpenAI has for them. Two things
+differ from its API: a server of one model needs no ``model``, and what no model here can do (read
+pictures, call tools that are no functions) is refused, as by those of its models that cannot. What
+every list of messages must keep to, whoever answers, is held by ``sculptor.loop`` and
+``sculptor.messages``.
 """
 
 from collections.abc import Mapping, Sequence
