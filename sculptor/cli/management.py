@@ -46,25 +46,55 @@ class Management:
         return self._request("DELETE", path).json()
 
     def find(self, name: str) -> str:
-        """Return the session meant by its ID, by how that begins, or by ``last``.
+        """Return the ID of the session meant by ``last``, its ID, a client's name, or a beginning.
+
+        A beginning is one of the IDs of the sessions used last.
 
         Raises:
             CommandError: there is no such session, or several.
         """
+        known = self._find_whole(name) if name not in ("", "last") else None
+        if known is not None:
+            return known
         rows = self.get("/sessions", limit=_LISTED)["sessions"]
         ids = [row["id"] for row in rows]
         if name == "last" and ids:
             return str(ids[0])
-        found = [each for each in ids if each.startswith(name)]
+        found = [each for each in ids if name and each.startswith(name)]
         if len(found) > 1:
             raise CommandError(f"{len(found)} sessions begin with {name!r}; give more of the ID.")
         if found:
             return str(found[0])
-        if len(ids) == _LISTED:  # an older one is known by its whole ID only
-            return str(self.get(f"/sessions/{name}")["id"])
-        raise CommandError(f"There is no session {name!r}; `sculptor sessions list` shows all.")
+        raise CommandError(
+            f"There is no session {name!r}: give an ID or how it begins (`sculptor sessions list` "
+            "shows them), or the name that its client gave it."
+        )
+
+    def _find_whole(self, name: str) -> str | None:
+        """Return the ID of the session with this whole ID or name, or None."""
+        from sculptor.sdk.asks import session_path
+
+        response = self._send("GET", session_path(name))
+        if response.is_success:
+            return str(response.json()["id"])
+        if response.status_code != 404:
+            raise CommandError(_told(response))
+        return None
 
     def _request(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: dict[str, object] | None = None,
+        body: dict[str, object] | None = None,
+    ) -> "httpx.Response":
+        response = self._send(method, path, query=query, body=body)
+        if response.is_error:
+            raise CommandError(_told(response))
+        return response
+
+    def _send(
         self,
         method: str,
         path: str,
@@ -76,16 +106,13 @@ class Management:
 
         given = {key: str(value) for key, value in (query or {}).items() if value is not None}
         try:
-            response = self._runner.run(
+            return self._runner.run(
                 self._client.request(method, f"/api{path}", params=given, json=body)
             )
         except httpx.HTTPError as error:
             raise CommandError(
                 f"The server did not answer: {error or type(error).__name__}."
             ) from error
-        if response.is_error:
-            raise CommandError(_told(response))
-        return response
 
 
 @contextmanager

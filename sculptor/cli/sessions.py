@@ -24,7 +24,8 @@ SessionName = Annotated[
     str,
     typer.Argument(
         metavar="SESSION",
-        help="Its ID, how that begins, or 'last'; `sculptor sessions list` shows them.",
+        help="Its ID, how that begins, the name that its client gave it (x-session-id), or 'last'; "
+        "`sculptor sessions list` shows the IDs.",
     ),
 ]
 LaneFlag = Annotated[

@@ -34,12 +34,12 @@ def sessions(limit: int, offset: int) -> Ask[answers.SessionList]:
 
 def session(name: str) -> Ask[answers.SessionAnswer]:
     """Ask for one session."""
-    return Ask(method="GET", path=_path(name), read=_reader(answers.SessionAnswer))
+    return Ask(method="GET", path=session_path(name), read=_reader(answers.SessionAnswer))
 
 
 def delete(name: str) -> Ask[answers.DeletedAnswer]:
     """Ask for a session to be deleted."""
-    return Ask(method="DELETE", path=_path(name), read=_reader(answers.DeletedAnswer))
+    return Ask(method="DELETE", path=session_path(name), read=_reader(answers.DeletedAnswer))
 
 
 def fragments(name: str, lane: str | None) -> Ask[answers.FragmentList]:
@@ -51,7 +51,7 @@ def operations(name: str, lane: str | None, limit: int) -> Ask[answers.Operation
     """Ask for a lane's newest operations."""
     query = _query(lane) | {"limit": str(limit)}
     read = _reader(answers.OperationList)
-    return Ask(method="GET", path=f"{_path(name)}/operations", query=query, read=read)
+    return Ask(method="GET", path=f"{session_path(name)}/operations", query=query, read=read)
 
 
 def view(name: str, lane: str | None) -> Ask[answers.ViewAnswer]:
@@ -67,7 +67,7 @@ def diff(name: str, lane: str | None) -> Ask[answers.DiffAnswer]:
 def export(name: str, format: ExportFormat) -> Ask[bytes]:
     """Ask for a whole session, written out."""
     query: dict[str, str] = {"format": format}
-    return Ask(method="GET", path=f"{_path(name)}/export", query=query, read=bytes)
+    return Ask(method="GET", path=f"{session_path(name)}/export", query=query, read=bytes)
 
 
 def search(
@@ -92,7 +92,7 @@ def search(
     }
     return Ask(
         method="POST",
-        path=f"{_path(name)}/search",
+        path=f"{session_path(name)}/search",
         query=_query(lane),
         body={key: item for key, item in body.items() if item is not None},
         read=_reader(answers.SearchAnswer),
@@ -110,18 +110,25 @@ def operate(
     body = {"kind": kind, "lane": lane, "reason": reason, **fields}
     return Ask(
         method="POST",
-        path=f"{_path(name)}/operations",
+        path=f"{session_path(name)}/operations",
         body={key: item for key, item in body.items() if item is not None},
         read=_reader(answers.OperationAnswer),
     )
 
 
 def _of_lane(name: str, what: str, lane: str | None, model: type[M]) -> Ask[M]:
-    path = f"{_path(name)}/{what}"
+    path = f"{session_path(name)}/{what}"
     return Ask(method="GET", path=path, query=_query(lane), read=_reader(model))
 
 
-def _path(name: str) -> str:
+def session_path(name: str) -> str:
+    """Return the path of a session, given by its ID or by the name that its client gave it.
+
+    What would work in a path even when it is escaped is escaped twice.
+    """
+    name = name.replace("%", "%25").replace("/", "%2F")
+    if name in (".", ".."):
+        name = name.replace(".", "%2E")
     return f"/sessions/{quote(name, safe='')}"
 
 

@@ -62,7 +62,8 @@ class _Settings:
 class Sculptor:
     """A client that waits. ``key`` is a client key of the server; ``lane`` None is the last used.
 
-    Fragments are named by ID, range (``f1a2b3..f4c5d6``) or ``all``.
+    Sessions are named by ID, or as their client named them (``x-session-id``); fragments by ID,
+    range (``f1a2b3..f4c5d6``) or ``all``.
     """
 
     def __init__(

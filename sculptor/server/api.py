@@ -1,16 +1,18 @@
 """The management API: what people and their programs see of sessions, and do to them.
 
-Nothing of another tenant is ever visible: what is not the caller's is not there. Reads run in
-threads; what changes a lane goes through ``Lanes``, so that it is written before it is answered,
-and a lane that moved meanwhile is read again once before the caller hears of it.
+Nothing of another tenant is ever visible: what is not the caller's is not there, by whichever name
+it is asked for. Reads run in threads; what changes a lane goes through ``Lanes``, so that it is
+written before it is answered, and a lane that moved meanwhile is read again once before the caller
+hears of it.
 """
 
 import asyncio
 from collections.abc import Callable
 from typing import Annotated, Any, Literal, NoReturn
+from urllib.parse import unquote
 
 import orjson
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Depends, Path, Query, Request, Response
 
 from sculptor.errors import StaleHead
 from sculptor.loop import Surroundings
@@ -43,6 +45,13 @@ async def tenant_of(request: Request) -> TenantId:
 
 
 Tenant = Annotated[TenantId, Depends(tenant_of)]
+SessionName = Annotated[
+    str,
+    Path(
+        description="The session's ID, or the name that its client gave it, as in x-session-id. "
+        "A slash in a name is written %252F, a percent sign %2525."
+    ),
+]
 LaneName = Annotated[str | None, Query(description="The lane; without it the one used last.")]
 Limit = Annotated[int, Query(ge=1, le=1_000)]
 Offset = Annotated[int, Query(ge=0)]
@@ -103,7 +112,7 @@ class _Api:
         ]
         return answers.SessionList(sessions=rows, limit=limit, offset=offset)
 
-    def show_session(self, tenant: Tenant, session_id: str) -> answers.SessionAnswer:
+    def show_session(self, tenant: Tenant, session_id: SessionName) -> answers.SessionAnswer:
         """Show one session: its lanes and what its upstream calls cost."""
         session = self._session(tenant, session_id)
         return answers.SessionAnswer(
@@ -114,7 +123,9 @@ class _Api:
             usage=usage_totals(self._store.usage(tenant, session.id)),
         )
 
-    async def delete_session(self, tenant: Tenant, session_id: str) -> answers.DeletedAnswer:
+    async def delete_session(
+        self, tenant: Tenant, session_id: SessionName
+    ) -> answers.DeletedAnswer:
         """Delete a session with all that only it uses; this cannot be undone."""
         session = await asyncio.to_thread(self._session, tenant, session_id)
         record = DeleteSession(tenant=tenant, id=session.id)
@@ -125,7 +136,7 @@ class _Api:
     # One lane
 
     def list_fragments(
-        self, tenant: Tenant, session_id: str, lane: LaneName = None
+        self, tenant: Tenant, session_id: SessionName, lane: LaneName = None
     ) -> answers.FragmentList:
         """List the fragments of the present messages, in reading order."""
         live = self._open(tenant, session_id, lane)
@@ -133,7 +144,7 @@ class _Api:
         return answers.FragmentList(**_of(live), fragments=rows)
 
     def list_operations(
-        self, tenant: Tenant, session_id: str, lane: LaneName = None, limit: Newest = 1_000
+        self, tenant: Tenant, session_id: SessionName, lane: LaneName = None, limit: Newest = 1_000
     ) -> answers.OperationList:
         """List the operations that lead to the lane's version, newest first."""
         session = self._session(tenant, session_id)
@@ -146,7 +157,7 @@ class _Api:
             operations=[operation_row(operation) for operation in made],
         )
 
-    def show_view(self, tenant: Tenant, session_id: str, lane: LaneName = None) -> Response:
+    def show_view(self, tenant: Tenant, session_id: SessionName, lane: LaneName = None) -> Response:
         """Show the messages as a model is shown them."""
         live = self._open(tenant, session_id, lane)
         view = live.context.view()
@@ -160,7 +171,7 @@ class _Api:
         return Response(orjson.dumps(value), media_type="application/json")
 
     def show_diff(
-        self, tenant: Tenant, session_id: str, lane: LaneName = None
+        self, tenant: Tenant, session_id: SessionName, lane: LaneName = None
     ) -> answers.DiffAnswer:
         """Show each message that the view changes: as it came and as it is shown."""
         live = self._open(tenant, session_id, lane)
@@ -174,7 +185,7 @@ class _Api:
     def search_session(
         self,
         tenant: Tenant,
-        session_id: str,
+        session_id: SessionName,
         body: models.SearchAsked,
         lane: LaneName = None,
     ) -> answers.SearchAnswer:
@@ -185,7 +196,7 @@ class _Api:
         return answers.SearchAnswer(**_of(live), results=answer["results"])
 
     async def perform_operation(
-        self, tenant: Tenant, session_id: str, body: models.OperationBody
+        self, tenant: Tenant, session_id: SessionName, body: models.OperationBody
     ) -> answers.OperationAnswer:
         """Fold, restore, pin, unpin, cut or undo; the record says that a person did it."""
         try:
@@ -199,7 +210,9 @@ class _Api:
             receipt=receipt_row(edited.receipt),
         )
 
-    def export_session(self, tenant: Tenant, session_id: str, format: Format = "json") -> Response:
+    def export_session(
+        self, tenant: Tenant, session_id: SessionName, format: Format = "json"
+    ) -> Response:
         """Write a whole session out, all lanes, as JSON or as Markdown."""
         session = self._session(tenant, session_id)
         lanes = self._store.lanes(tenant, session.id)
@@ -216,12 +229,16 @@ class _Api:
     # Inside
 
     def _session(self, tenant: TenantId, name: str) -> Session:
-        session = self._store.session(tenant, SessionId(name))
-        if session is None:
-            raise ApiError(
-                404, f"No session {name!r} here.", code="session_not_found", param="session_id"
-            )
-        return session
+        name = unquote(name)
+        found = self._lanes.sessions_called(tenant, name)
+        if len(found) == 1:
+            return found[0]
+        if found:
+            ids = ", ".join(session.id for session in found)
+            message = f"Several sessions were named {name!r}; give the ID of one: {ids}."
+            raise ApiError(409, message, code="session_ambiguous", param="session_id")
+        message = f"No session {name!r} here; give its ID, or the name that its client gave it."
+        raise ApiError(404, message, code="session_not_found", param="session_id")
 
     def _open(self, tenant: TenantId, name: str, lane: str | None) -> LiveLane:
         session = self._session(tenant, name)

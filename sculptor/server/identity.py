@@ -54,6 +54,17 @@ _HARNESS_HEADERS = (
     "thread-id",
     "x-session-affinity",
 )
+_OWN_HEADER = "x-session-id"
+_NAME_SOURCES = (
+    _OWN_HEADER,
+    *_HARNESS_HEADERS,
+    "body.session_id",
+    "body.conversation_id",
+    "body.user_id",
+)
+"""Where a client's name of a session is looked for; the header it stood in is known by its digest
+alone, so other ``x-…-session-id`` headers cannot be."""
+
 _AGENT_HEADERS = ("x-claude-code-agent-id", "x-codex-window-id")
 _PRINTABLE = re.compile(r"[\x20-\x7e]{1,256}")
 _COMPARED_LANES = 8
@@ -110,6 +121,17 @@ class Identity:
             return self._fresh(tenant, opened, chains, agent, now, "new")
         return self._at(session, found, chains, agent, now, "chain")
 
+    def called(self, tenant: TenantId, name: str) -> list[Session]:
+        """Return the session with this id, else those that a client gave this name, if any.
+
+        A name counts as sent in ``x-session-id``, in a harness's header or in a body field.
+        """
+        known = self._store.session(tenant, SessionId(name))
+        if known is not None or _value(name) is None:
+            return [known] if known is not None else []
+        ids = (SessionId(self.key(tenant, source, name)) for source in _NAME_SOURCES)
+        return [found for each in ids if (found := self._store.session(tenant, each)) is not None]
+
     def key(self, tenant: str, source: str, value: str) -> str:
         """Return the stored form of an outside id: a keyed digest, so that ids stay private."""
         text = f"{tenant}|{source}|{value}".encode()
@@ -118,10 +140,10 @@ class Identity:
     def _explicit(
         self, tenant: TenantId, headers: Mapping[str, str], body: Mapping[str, Any]
     ) -> SessionId | None:
-        own = _value(headers.get("x-session-id"))
+        own = _value(headers.get(_OWN_HEADER))
         if own is not None:
             known = self._store.session(tenant, SessionId(own)) if len(own) == 32 else None
-            return known.id if known else SessionId(self.key(tenant, "x-session-id", own))
+            return known.id if known else SessionId(self.key(tenant, _OWN_HEADER, own))
         found = _outside_id(headers, body)
         return None if found is None else SessionId(self.key(tenant, *found))
 

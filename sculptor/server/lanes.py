@@ -146,6 +146,10 @@ class Lanes:
         """Drop all of a session from memory, because it was deleted."""
         self._kept.drop_session(tenant, session)
 
+    def sessions_called(self, tenant: TenantId, name: str) -> list[Session]:
+        """Return the session with this id, else those that a client gave this name, if any."""
+        return self._identity.called(tenant, name)
+
     # Opening
 
     def _known(self, lane: Lane, node: Node, count: int) -> tuple[int, list[MessageHash]]:

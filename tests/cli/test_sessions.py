@@ -15,7 +15,6 @@ from typer.testing import CliRunner
 
 from sculptor.cli.app import app
 from sculptor.cli.tables import ago
-from sculptor.store import SqliteStore
 from tests.cli.processes import COMMAND
 from tests.server.managing import Managed, managed
 
@@ -31,18 +30,18 @@ def file(home: Path) -> Path:
 @pytest.fixture
 def session(file: Path) -> str:
     """A session with three operations, in a file that nobody serves any more."""
-    with managed(SqliteStore(file)) as server:
+    with managed(file=file) as server:
         return _sculpted(server)
 
 
 @pytest.fixture
 def other(file: Path, session: str) -> str:
-    with managed(SqliteStore(file)) as server:
+    with managed(file=file) as server:
         return server.chat({"role": "user", "content": "Another conversation [bold]x[/bold]"})
 
 
-def _sculpted(server: Managed) -> str:
-    name = server.talk()
+def _sculpted(server: Managed, **headers: str) -> str:
+    name = server.talk(**headers)
     ids = server.do(name, kind="fragment", size_tokens=800)["fragments"]
     server.do(name, kind="fold", fragment_ids=ids[:2], reason="stale")
     server.do(name, kind="pin", fragment_ids=ids[2:3])
@@ -130,7 +129,7 @@ def test_undo_without_a_session_says_where_to_find_one(file: Path) -> None:
     asked = call(file, "undo", env={"COLUMNS": "200"})
     assert asked.exit_code == 2
     assert "Missing argument 'SESSION'" in asked.stderr
-    assert "`sculptor sessions list` shows them" in asked.stderr
+    assert "`sculptor sessions list` shows the IDs" in asked.stderr
     shown = call(file, "undo", "--help", env={"COLUMNS": "200"}).stdout
     assert "Example: sculptor sessions undo last o3" in shown
     assert "`sculptor sessions show SESSION` lists them" in shown
@@ -159,7 +158,7 @@ def test_delete_asks_first(file: Path, session: str, other: str) -> None:
 def test_names_that_mean_none_or_several(file: Path, session: str) -> None:
     none = call(file, "show", "zzz")
     assert "There is no session 'zzz'" in none.stderr
-    with managed(SqliteStore(file)) as server:
+    with managed(file=file) as server:
         for _ in range(17):  # of seventeen two begin alike
             server.talk()
     first = [row["id"][0] for row in json.loads(call(file, "list", "--json").stdout)["sessions"]]
@@ -169,14 +168,74 @@ def test_names_that_mean_none_or_several(file: Path, session: str) -> None:
     assert f"sessions begin with '{twice}'" in several.stderr
 
 
+@pytest.fixture
+def named(file: Path) -> str:
+    """A session that its client named "my run/3", with three operations; nobody serves it."""
+    with managed(file=file) as server:
+        return _sculpted(server, **{"x-session-id": "my run/3"})
+
+
+def test_every_command_takes_the_name_that_a_client_gave(
+    file: Path, session: str, named: str, home: Path
+) -> None:
+    assert named != session
+    assert json.loads(call(file, "show", "my run/3", "--json").stdout)["id"] == named
+    assert json.loads(call(file, "diff", "my run/3", "--json").stdout)["session"] == named
+    assert f"`sculptor sessions show {named}`" in call(file, "undo", "my run/3").stderr
+    assert "o3 is undone by o4" in call(file, "undo", "my run/3", "o3").stdout
+    page = home / "page.json"
+    assert call(file, "export", "my run/3", "-o", str(page)).exit_code == 0
+    assert json.loads(page.read_text(encoding="utf-8"))["session"]["id"] == named
+    assert f"delete session {named}." in call(file, "delete", "my run/3").stderr
+    assert call(file, "delete", "my run/3", "--yes").stdout == f"Deleted session {named}.\n"
+    rows = json.loads(call(file, "list", "--json").stdout)["sessions"]
+    assert [row["id"] for row in rows] == [session]
+    gone = call(file, "show", "my run/3")
+    assert gone.exit_code == 1
+    assert gone.stderr == (
+        "Error: There is no session 'my run/3': give an ID or how it begins (`sculptor sessions "
+        "list` shows them), or the name that its client gave it.\n"
+    )
+
+
+def test_a_name_goes_before_the_beginning_of_an_id(file: Path, session: str) -> None:
+    with managed(file=file) as server:
+        other = server.chat({"role": "user", "content": "Hello"}, **{"x-session-id": session[:3]})
+    assert json.loads(call(file, "show", session[:3], "--json").stdout)["id"] == other
+    assert json.loads(call(file, "show", session[:4], "--json").stdout)["id"] == session
+
+
+def test_a_name_of_two_sessions_asks_for_an_id(file: Path) -> None:
+    with managed(file=file) as server:
+        hello = {"role": "user", "content": "Hello"}
+        ids = {server.chat(hello, **{name: "twice"}) for name in ("x-session-id", "thread-id")}
+    asked = call(file, "export", "twice")
+    assert asked.exit_code == 1
+    assert "Several sessions were named 'twice'; give the ID of one" in asked.stderr
+    assert ids == set(re.findall(r"\b[0-9a-f]{32}\b", asked.stderr))
+
+
+@pytest.mark.usefixtures("session")
+@pytest.mark.parametrize("name", ["", ".", "..", "../../healthz", "?", "%2E"])
+def test_a_name_is_never_taken_for_a_path_or_for_any_session(file: Path, name: str) -> None:
+    for words in (("show", name), ("delete", name, "--yes")):
+        done = call(file, *words)
+        assert done.exit_code == 1
+        assert done.stderr.startswith(f"Error: There is no session '{name}'")
+    assert len(json.loads(call(file, "list", "--json").stdout)["sessions"]) == 1
+
+
 def test_a_running_server_is_asked(file: Path) -> None:
-    with managed(SqliteStore(file)) as server:
+    with managed(file=file) as server:
         name = _sculpted(server)
         port = str(server.client.base_url.port)
         rows = json.loads(call(file, "list", "--json", "--port", port).stdout)["sessions"]
         assert [row["id"] for row in rows] == [name]
         assert call(file, "undo", name, "o3", "--port", port).exit_code == 0
         assert server.get(f"/{name}/operations")["operations"][0]["kind"] == "undo"
+        called = server.chat({"role": "user", "content": "Hello"}, **{"x-session-id": "my run/3"})
+        shown = call(file, "show", "my run/3", "--json", "--port", port)
+        assert json.loads(shown.stdout)["id"] == called
         held = call(file, "list")
         assert held.exit_code == 1
         assert "none answers at 127.0.0.1:1" in held.stderr
@@ -193,7 +252,7 @@ class TestTenants:
     @pytest.fixture
     def server(self, file: Path) -> Iterator[Managed]:
         keys = {"ann": "key-of-ann", "bob": "key-of-bob"}
-        with managed(SqliteStore(file), keys=keys) as made:
+        with managed(file=file, keys=keys) as made:
             yield made
 
     def test_over_a_server(self, file: Path, server: Managed) -> None:
@@ -204,9 +263,27 @@ class TestTenants:
         nobody = call(file, "list", "--json", "--tenant", "bob", "--port", port)
         assert json.loads(nobody.stdout)["sessions"] == []
 
+    def test_a_name_means_the_session_of_the_tenant_that_asks(
+        self, file: Path, server: Managed
+    ) -> None:
+        hello = {"role": "user", "content": "Hello"}
+        port = str(server.client.base_url.port)
+        ids = {}
+        for tenant in ("ann", "bob"):
+            headers = {"authorization": f"Bearer key-of-{tenant}", "x-session-id": "diary"}
+            ids[tenant] = server.chat(hello, **headers)
+            words = ["show", "diary", "--json", "--tenant", tenant, "--port", port]
+            assert json.loads(call(file, *words).stdout)["id"] == ids[tenant]
+        assert ids["ann"] != ids["bob"]
+        assert call(file, "delete", "diary", "-y", "--tenant", "bob", "--port", port).exit_code == 0
+        gone = call(file, "show", "diary", "--tenant", "bob", "--port", port)
+        assert gone.exit_code == 1
+        hers = call(file, "show", "diary", "--json", "--tenant", "ann", "--port", port)
+        assert json.loads(hers.stdout)["id"] == ids["ann"]
+
     def test_over_the_file_alone(self, file: Path) -> None:
         keys = {"ann": "key-of-ann", "bob": "key-of-bob"}
-        with managed(SqliteStore(file), keys=keys) as server:
+        with managed(file=file, keys=keys) as server:
             hers = server.chat({"role": "user", "content": "Hi"}, authorization="Bearer key-of-ann")
         asked = call(file, "list", "--json", "--tenant", "ann")
         assert [row["id"] for row in json.loads(asked.stdout)["sessions"]] == [hers]
@@ -250,7 +327,7 @@ HOSTILE = "\x1b]0;owned\x07\x1b[2Jred\x9b31m \u202egnol\x7f\r"
 def hostile(file: Path) -> str:
     """A session whose text would work the terminal of who looks at it."""
     text = HOSTILE + "A line of a long story that is told here. " * 200
-    with managed(SqliteStore(file)) as server:
+    with managed(file=file) as server:
         name = server.chat(
             {"role": "user", "content": text},
             {"role": "assistant", "content": "ok"},

@@ -131,6 +131,19 @@ def test_names_of_sessions_are_never_taken_for_paths(client: Sculptor) -> None:
         client.session("../healthz")
 
 
+@pytest.mark.parametrize("name", ["a/b", "50%", "a%2Fb", "my name?#&+", "..x", "/", ".", "..", "ID:7"])
+def test_a_session_is_found_by_any_name_that_its_client_gave_it(
+    server: Managed, client: Sculptor, name: str
+) -> None:
+    session = server.chat({"role": "user", "content": "Hello"}, **{"x-session-id": name})
+    assert client.session(name).id == session
+    assert client.view(name).session == session
+    assert orjson.loads(client.export(name))["session"]["id"] == session
+    client.delete(name)
+    with pytest.raises(ContextError, match="the name that its client gave it"):
+        client.session(name)
+
+
 def test_a_wrong_key_is_said_to_be_wrong() -> None:
     with managed(keys={"local": "sk-sculptor-right"}) as server:
         with Sculptor(url_of(server), key="sk-sculptor-right") as client:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -11,7 +12,7 @@ import orjson
 from sculptor.server.app import Server
 from sculptor.server.run import serve_in_thread
 from sculptor.server.settings import Settings
-from sculptor.store import MemoryStore, Store
+from sculptor.store import MemoryStore, SqliteStore, Store
 
 WHALES = "Whale number %d is large and eats krill in the cold sea. "
 LONG = "".join(WHALES % n for n in range(200)) + "\n\nThe code is ⟦f12345 folded⟧ or 鲸鱼 🐋."
@@ -32,13 +33,14 @@ class Managed:
         assert answer.status_code == 200, answer.text
         return answer.headers["x-session-id"]
 
-    def talk(self) -> str:
+    def talk(self, **headers: str) -> str:
         """Make a session with a long first message."""
         return self.chat(
             {"role": "system", "content": "Be brief."},
             {"role": "user", "content": LONG},
             {"role": "assistant", "content": "Noted."},
             {"role": "user", "content": "Thank you."},
+            **headers,
         )
 
     def get(self, path: str, **query: Any) -> Any:
@@ -60,10 +62,13 @@ class Managed:
 
 
 @contextmanager
-def managed(store: Store | None = None, **settings: Any) -> Iterator[Managed]:
-    """Serve while the block runs."""
-    store = store or MemoryStore()
-    given = {"store": "memory", "port": 0, "backend": "scripted", **settings}
+def managed(
+    store: Store | None = None, *, file: Path | None = None, **settings: Any
+) -> Iterator[Managed]:
+    """Serve while the block runs, from a store, or from the one in a file and its secret."""
+    store = store or (MemoryStore() if file is None else SqliteStore(file))
+    place = "memory" if file is None else str(file)
+    given = {"store": place, "port": 0, "backend": "scripted", **settings}
     made = Settings.model_validate(given)
     url, stop = serve_in_thread(made, server=Server(made, store))
     try:

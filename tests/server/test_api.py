@@ -1,7 +1,9 @@
 """The management API: what it shows is what is stored, and what it does stands in the log."""
 
+import re
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
 
 import orjson
 import pytest
@@ -238,6 +240,83 @@ def test_tenants_never_see_each_other() -> None:
         url = f"/api/sessions/{hers}/search"
         error_of(server.client.post(url, json=query, headers=bob), 404)
         assert error_of(server.client.get("/api/sessions"), 401)["code"] == "invalid_api_key"
+
+
+NAMINGS: list[tuple[str, dict[str, str], dict[str, Any]]] = [
+    ("of our own", {"x-session-id": "of our own"}, {}),
+    ("harness", {"x-claude-code-session-id": "harness"}, {}),
+    ("thread", {"thread-id": "thread"}, {}),
+    ("field", {}, {"session_id": "field"}),
+    ("told", {}, {"metadata": {"session_id": "told"}}),
+    ("talk", {}, {"metadata": {"conversation_id": "talk"}}),
+    ("inside", {}, {"metadata": {"user_id": "user_x_account_y_session_inside"}}),
+]
+
+
+def named(server: Managed, headers: dict[str, str], **fields: Any) -> str:
+    """Begin a session as a client that names it does; return the session."""
+    body = {"model": "scripted", "messages": [{"role": "user", "content": LONG}], **fields}
+    answer = server.client.post("/v1/chat/completions", json=body, headers=headers)
+    assert answer.status_code == 200, answer.text
+    return answer.headers["x-session-id"]
+
+
+@pytest.mark.parametrize(("name", "headers", "fields"), NAMINGS, ids=[each[0] for each in NAMINGS])
+def test_a_session_answers_to_the_name_its_client_gave_it(
+    server: Managed, name: str, headers: dict[str, str], fields: dict[str, Any]
+) -> None:
+    session = named(server, headers, **fields)
+    assert session != name
+    assert server.get(f"/{name}")["id"] == session
+    done = server.do(name, kind="fragment", messages=[0], size_tokens=800)
+    assert done["session"] == session
+    for path in ("view", "diff", "fragments", "operations"):
+        assert server.get(f"/{name}/{path}")["session"] == session
+    assert server.get(f"/{name}/export")["session"]["id"] == session
+    found = server.client.post(f"/api/sessions/{name}/search", json={"queries": ["krill"]})
+    assert found.json()["session"] == session
+    gone = server.client.delete(f"/api/sessions/{name}")
+    assert gone.json() == {"id": session, "deleted": True}
+    error = error_of(server.client.get(f"/api/sessions/{name}"), 404)
+    assert error["code"] == "session_not_found"
+    assert error["message"].endswith("give its ID, or the name that its client gave it.")
+
+
+def test_a_name_that_several_sessions_bear_asks_for_an_id(server: Managed) -> None:
+    one = named(server, {"x-session-id": "twice"})
+    other = named(server, {"session-id": "twice"})
+    assert one != other
+    error = error_of(server.client.delete("/api/sessions/twice"), 409)
+    assert error["code"] == "session_ambiguous"
+    assert {one, other} == set(re.findall(r"\w{32}", error["message"]))
+    assert server.get(f"/{one}")["id"] == one
+    assert server.get(f"/{other}")["id"] == other
+
+
+def test_an_id_is_itself_whatever_a_client_calls_its_session(server: Managed) -> None:
+    session = server.talk()
+    other = named(server, {"session-id": session})
+    assert other != session
+    assert server.get(f"/{session}")["id"] == session
+
+
+def test_the_name_of_another_tenants_session_is_no_name() -> None:
+    with managed(keys={"ann": "key-of-ann", "bob": "key-of-bob"}) as server:
+        ann = {"authorization": "Bearer key-of-ann"}
+        bob = {"authorization": "Bearer key-of-bob"}
+        hers = named(server, {**ann, "x-session-id": "diary"})
+        for path in ("", "/view", "/diff", "/fragments", "/operations", "/export"):
+            url = f"/api/sessions/diary{path}"
+            error_of(server.client.get(url, headers=bob), 404)
+            assert server.client.get(url, headers=ann).status_code == 200
+        error_of(server.client.delete("/api/sessions/diary", headers=bob), 404)
+        his = named(server, {**bob, "x-session-id": "diary"})
+        assert his != hers
+        for headers, session in ((ann, hers), (bob, his)):
+            shown = server.client.get("/api/sessions/diary", headers=headers)
+            assert shown.json()["id"] == session
+        server.client.delete("/api/sessions/diary", headers=bob)
+        assert server.client.get("/api/sessions/diary", headers=ann).json()["id"] == hers
 
 
 def test_the_docs_open_in_a_browser_which_has_no_key() -> None:
