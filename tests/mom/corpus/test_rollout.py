@@ -1,6 +1,7 @@
 """Each completion carries loss once, under the very view in which it was produced."""
 
 import hashlib
+import random
 import subprocess
 import sys
 
@@ -9,7 +10,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sculptor.mom.recipes.corpus import FAMILIES, Call, Mix, Move, Sample, Scene, Turn, make_sample
+from sculptor.mom.recipes.corpus import (
+    FAMILIES,
+    Call,
+    Mix,
+    Move,
+    Sample,
+    Scene,
+    Turn,
+    make_sample,
+    samples,
+)
 from sculptor.mom.recipes.corpus.rollout import play
 from sculptor.mom.recipes.corpus.samples import iter_samples
 from sculptor.mom.recipes.corpus.scene import one_answer, say, user
@@ -49,18 +60,31 @@ def test_every_completion_is_trained_once_under_its_own_view(seed, index) -> Non
         assert all(instance.messages[at]["role"] == "assistant" for at in instance.trained)
 
 
-def test_planted_mistakes_are_answered_and_never_trained() -> None:
-    planted = 0
-    for sample in (
-        make_sample(3, index, mix=Mix(tools=1.0, chars={600: 1})) for index in range(250)
-    ):
-        for number in sample.played.planted:
-            planted += 1
-            wrong = orjson.loads(sample.played.steps[number].completion)
-            after = [orjson.loads(message) for message in sample.played.steps[number + 1].view]
-            place = after.index(wrong)
-            assert "error" in orjson.loads(after[place + 1]["content"])
-    assert planted > 3
+@pytest.mark.parametrize("call", samples._PLANTED, ids=str)
+@pytest.mark.parametrize("family", ["needles", "chat"])
+def test_planted_mistakes_are_answered_and_never_trained(family, call) -> None:
+    right = FAMILIES[family](random.Random(3), chars=600)
+    scene = samples._with_mistake(right, call)
+    played, clean = (play(one, form="tools", seed=5) for one in (scene, right))
+    (number,) = played.planted
+    wrong = orjson.loads(played.steps[number].completion)
+    (made,) = wrong["tool_calls"]
+    assert made["function"]["name"] == call.name
+    after = [orjson.loads(message) for message in played.steps[number + 1].view]
+    assert "error" in orjson.loads(after[after.index(wrong) + 1]["content"])
+    trained = [i.messages[at]["content"] for i in played.instances for at in i.trained]
+    assert trained == [i.messages[at]["content"] for i in clean.instances for at in i.trained]
+    assert any(wrong in instance.messages for instance in played.instances)
+
+
+def test_mistakes_are_planted_by_their_share_where_tools_are_at_hand(monkeypatch) -> None:
+    mix = Mix(families={"needles": 1}, chars={600: 1}, tools=0.5)
+    for share, wanted in ((0.0, 0), (1.0, 1)):
+        monkeypatch.setattr(samples, "_PLANTED_SHARE", share)
+        drawn = [make_sample(3, index, mix=mix) for index in range(12)]
+        assert {sample.form for sample in drawn} == {"direct", "tools"}
+        for sample in drawn:
+            assert len(sample.played.planted) == (wanted if sample.form == "tools" else 0)
 
 
 def test_views_are_those_of_the_product() -> None:
