@@ -25,7 +25,7 @@ print(len(triton.compile(source, target=GPUTarget("cuda", 90, 32)).asm["cubin"])
 """
 
 
-def test_rows_of_a_single_token_are_placed(tmp_path) -> None:
+def test_the_placing_of_rows_compiles_for_a_card_where_there_is_one_token(tmp_path) -> None:
     env = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
     env["TRITON_CACHE_DIR"] = str(tmp_path)
     done = subprocess.run(

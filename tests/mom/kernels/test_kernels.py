@@ -105,8 +105,11 @@ def test_heads_that_go_one_after_the_other_give_the_same_bits(monkeypatch) -> No
     inputs = [torch.randn(20, 3, 16, requires_grad=True) for _ in range(3)]
     g, beta = -torch.rand(20, 3), torch.rand(20, 3)
     results = []
-    for limit in (2**29, 2 * 3 * 16 * 16 * 4, 0):
+    one_head = 2 * 16 * 16 * 4
+    for at_once, limit in ((3, 2**29), (2, 2 * one_head), (1, 0)):
         monkeypatch.setattr(delta, "STATES_BYTES", limit)
+        plan = delta.make_plan(inputs[0], inputs[2], segments=1, longest=20, chunk=16, piece=None)
+        assert plan.heads_at_once == at_once
         outputs = delta.chunk_delta_rule(
             q=inputs[0], k=inputs[1] * 0.2, v=inputs[2], g=g, beta=beta, scale=0.3, chunk=16,
             cu_seqlens=offsets([20]), initial_state=torch.zeros(1, 3, 16, 16),
