@@ -112,7 +112,7 @@ def test_no_policy_needs_more_steps_than_a_turn_has() -> None:
 
 
 def test_what_is_asked_stays_in_view_when_text_is_put_away() -> None:
-    seen = 0
+    seen = many = long = 0
     for seed in range(40):
         scene = _one_turn(updates.draw(_rng(seed), chars=14_000))
         played = play(scene, form="tools", seed=seed)
@@ -125,11 +125,14 @@ def test_what_is_asked_stays_in_view_when_text_is_put_away() -> None:
         assert shown.endswith(original[-200:])
         tail = shown.rpartition("⟧")[2]
         queries = [query for query, _ in _rows(played) if not _leads_on(query)]
-        assert any(query in tail for query in queries) or len(queries) < 8
+        if len(queries) >= 8:
+            assert any(query in tail for query in queries)
+            many += 1
         if len(lines) > 20:
             assert original[-1_000:] in shown
+            long += 1
         seen += 1
-    assert seen > 15
+    assert (seen > 15, many > 5, long >= 5) == (True, True, True), (seen, many, long)
 
 
 def test_a_misspelled_item_is_found_by_what_is_nearest() -> None:
@@ -164,6 +167,7 @@ def test_long_text_is_put_away_and_the_view_stays_short() -> None:
 
 
 def test_short_conversations_are_answered_without_a_call() -> None:
+    answered = dict.fromkeys(set(FAMILIES) - {"requests", "client_calls"}, 0)
     for name in FAMILIES:
         if name in ("requests", "client_calls"):
             continue
@@ -174,9 +178,12 @@ def test_short_conversations_are_answered_without_a_call() -> None:
             played = play(scene, form="tools", seed=seed)
             if all(len(orjson.loads(m)["content"] or "") < 2_000 for m in played.steps[0].view):
                 assert len(played.steps) == len(scene.turns)
+                answered[name] += 1
+    assert min(answered.values()) >= 5, answered
 
 
 def test_a_query_finds_the_last_record_of_its_item_and_of_no_other() -> None:
+    found = 0
     for seed in range(200):
         rng = _rng(seed)
         surface = draw_surface(rng)
@@ -188,8 +195,12 @@ def test_a_query_finds_the_last_record_of_its_item_and_of_no_other() -> None:
         for item in items:
             at = text.rfind(surface.query(item))
             value = next(value for name, value in reversed(records) if name == item)
-            first_only = order.count(item) == 1 and order[0] == item
-            assert first_only or text[at + len(surface.query(item)) :].startswith(value)
+            if order.count(item) == 1 and order[0] == item:
+                continue  # what parts two records does not stand before the first
+            assert at >= 0
+            assert text[at + len(surface.query(item)) :].startswith(value)
+            found += 1
+    assert found > 1_100
 
 
 def test_no_surface_is_one_of_the_evaluation() -> None:

@@ -22,16 +22,23 @@ def test_two_threads_work_at_the_same_time() -> None:
 
 
 def test_an_error_is_raised_when_all_have_ended() -> None:
-    done: list[int] = []
+    for order in (1, -1):
+        begun, raised, done = threading.Event(), threading.Event(), list[str]()
 
-    def fail() -> None:
-        raise KeyError("broken")
+        def fail(begun=begun, raised=raised) -> None:
+            begun.wait(60)
+            raised.set()
+            raise KeyError("broken")
 
-    with pytest.raises(KeyError, match="broken"):
-        Workers(3).run([fail, *(partial(done.append, i) for i in range(50))])
-    before = list(done)
-    Workers(3).run([])
-    assert done == before
+        def go_on(begun=begun, raised=raised, done=done) -> None:
+            begun.set()
+            raised.wait(60)
+            threading.Event().wait(0.2)  # at work still when the error is there
+            done.append("ended")
+
+        with pytest.raises(KeyError, match="broken"):
+            Workers(2).run([fail, go_on][::order])
+        assert done == ["ended"]
 
 
 def test_at_least_one_thread_is_needed() -> None:

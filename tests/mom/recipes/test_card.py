@@ -26,6 +26,7 @@ def test_every_stage_leaves_its_figures_and_is_made_once(tmp_path) -> None:
         "stretch", "pairs", "length",
     }  # fmt: skip
     assert all(line["ok"] for line in lines if "ok" in line)
+    assert sum(line["part"] == "correctness" and line["ok"] for line in lines) > 1
     assert "flash-linear-attention" in next(x["why"] for x in lines if x["part"] == "beside")
     study = json.loads((tmp_path / "mqar_cpu" / "result.json").read_text())
     assert [(r["arm"], r["seed"]) for r in study["runs"]] == [

@@ -18,7 +18,7 @@ def test_orthogonalise_brings_singular_values_near_one(shape) -> None:
     assert values.max() < 1.4
 
 
-def test_muon_walks_downhill_and_decays() -> None:
+def test_muon_walks_downhill() -> None:
     goal, weight = torch.randn(6, 4), torch.nn.Parameter(torch.zeros(6, 4))
     optimizer = Muon([weight], lr=0.05, weight_decay=0.0)
     before = float((weight.detach() - goal).square().sum())
@@ -27,6 +27,14 @@ def test_muon_walks_downhill_and_decays() -> None:
         optimizer.step()
         optimizer.zero_grad()
     assert float((weight.detach() - goal).square().sum()) < 0.1 * before
+
+
+def test_muon_decays_a_weight_by_rate_and_decay() -> None:
+    """A gradient of nothing moves nothing; what is left is the decay."""
+    weight = torch.nn.Parameter(torch.ones(3, 4))
+    weight.grad = torch.zeros(3, 4)
+    Muon([weight], lr=0.1, weight_decay=0.5).step()
+    torch.testing.assert_close(weight.detach(), torch.full((3, 4), 0.95))
 
 
 @pytest.mark.parametrize("name", ["adamw", "muon"])
