@@ -70,6 +70,8 @@ def setting_rows(settings: "Settings", origins: "dict[str, Source]") -> list[tup
         shown = ", ".join(value) if name == "keys" else value
         if name == "backend":
             shown = settings.chosen_backend
+        elif name == "admission_tokens":
+            shown = settings.chosen_admission_tokens
         elif name == "store":
             shown = settings.store_path or "memory"
         rows.append((name, _as_text(shown), origin))

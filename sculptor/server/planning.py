@@ -80,6 +80,7 @@ class Planner:
     ) -> None:
         self._settings, self._counter_of = settings, counter_of
         self._backend = backend
+        self._admission_tokens = settings.chosen_admission_tokens
         self._toolset = toolset(settings.toolset)
         self._calibrations: OrderedDict[tuple[LaneName, str], Calibration] = OrderedDict()
         self._budget = Budget(
@@ -217,7 +218,7 @@ class Planner:
 
     def _least(self, live: LiveLane, request: ClientRequest) -> int:
         """Return from how many tokens on a lane needs a context."""
-        return min(self._settings.admission_tokens, self._room(live, request))
+        return min(self._admission_tokens, self._room(live, request))
 
     def _room(self, live: LiveLane, request: ClientRequest, window: int | None = None) -> int:
         """Return how many tokens a view may have by our count, the answer's share left free.

@@ -21,6 +21,10 @@ Backend = Literal["openai", "mom", "scripted"]
 Source = Literal["default", "sculptor.toml", "environment", "flag"]
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 PREFIX = "SCULPTOR_"
+ADMISSION_TOKENS = 4096
+MOM_ADMISSION_TOKENS = 1024
+"""Its attention spans about half as many: from there on it answers from memory alone
+(decision 0017)."""
 
 
 class Settings(BaseModel):
@@ -56,7 +60,11 @@ class Settings(BaseModel):
     toolset: Literal["full", "paper"] = Field("full", description="Which tools models are offered.")
     inline: bool = Field(False, description="Show fragment borders in the text, as the paper did.")
     admission: Literal["auto", "on", "off"] = Field("auto", description="When tools are offered.")
-    admission_tokens: int = Field(4096, ge=0, description="View size from which auto offers them.")
+    admission_tokens: int | None = Field(
+        None,
+        ge=0,
+        description="Size from which auto offers them; empty: 4096, with the mom backend 1024.",
+    )
     window_tokens: int = Field(128_000, ge=1024, description="The upstream model's window.")
     protected_tokens: int = Field(
         600, ge=1, description="Tokens at the newest user message's end that stay visible."
@@ -117,6 +125,13 @@ class Settings(BaseModel):
         if self.backend or self.upstream:
             return self.backend or "openai"
         return "mom" if self.mom_weights or find_weights() else "scripted"
+
+    @property
+    def chosen_admission_tokens(self) -> int:
+        """From how many tokens on ``auto`` offers the tools; a small model needs them sooner."""
+        if self.admission_tokens is not None:
+            return self.admission_tokens
+        return MOM_ADMISSION_TOKENS if self.chosen_backend == "mom" else ADMISSION_TOKENS
 
     @property
     def upstream_key(self) -> str | None:

@@ -21,7 +21,7 @@ def test_the_example_holds_every_setting_at_its_default(tmp_path: Path) -> None:
     values = tomllib.loads(text)
     defaults = Settings().model_dump()
     assert {name: list(v) if isinstance(v, tuple) else v for name, v in defaults.items()} == (
-        {**dict.fromkeys(("backend",)), "keys": {}, **values}
+        {**dict.fromkeys(("backend", "admission_tokens")), "keys": {}, **values}
     )
     for name in set(defaults) - set(values):
         assert re.search(rf"^# \[?{name}\b", text, re.MULTILINE), name
@@ -31,7 +31,9 @@ def test_the_example_holds_every_setting_at_its_default(tmp_path: Path) -> None:
 
 def test_what_the_example_comments_out_can_be_set(tmp_path: Path) -> None:
     text = EXAMPLE.read_text(encoding="utf-8").replace('upstream = ""', 'upstream = "http://u/v1"')
-    text = re.sub(r"^# (?=\[?(?:backend|keys|local)\b)", "", text, flags=re.MULTILINE)
+    text = re.sub(
+        r"^# (?=\[?(?:backend|admission_tokens|keys|local)\b)", "", text, flags=re.MULTILINE
+    )
     (tmp_path / "sculptor.toml").write_text(text, encoding="utf-8")
     settings, origins = load_settings(environment={}, folder=tmp_path)
     assert settings.backend == "openai"

@@ -123,6 +123,21 @@ def test_a_small_limit_binds_the_answer_and_not_the_work_on_the_context(
     assert (said, reason) == (TOKENIZER.decode(TOKENIZER.encode(turns[1]["content"])[:8]), "length")
 
 
+def test_this_model_is_offered_its_tools_sooner_than_an_upstreams(serve: Serve) -> None:
+    """By default, and as the settings say where they say anything."""
+    short, long = LOG[: len(LOG) // 6], LOG[: len(LOG) // 3]
+
+    def became(client: OpenAI) -> list[str]:
+        asked = client.chat.completions.with_raw_response
+        answers = [asked.create(model=NAME, messages=[user(told)]) for told in (short, long)]
+        return [answer.headers["x-context-status"] for answer in answers]
+
+    runtime = Reciter(say(text("Noted.")))
+    assert became(serve(runtime)) == ["passthrough", "tools-on"]
+    assert became(serve(runtime, admission_tokens=4096)) == ["passthrough", "passthrough"]
+    assert became(serve(runtime, admission_tokens=100)) == ["tools-on", "tools-on"]
+
+
 class Caller(Reciter):
     """Writes its reply where it may call, and says that it does not know where it may not."""
 

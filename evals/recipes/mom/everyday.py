@@ -1,0 +1,258 @@
+"""How the shipped model answers ordinary questions over text that no benchmark and no corpus made.
+
+``python evals/recipes/mom/everyday.py --out FOLDER`` asks short questions in plain words over lists
+and prose of some lengths, each once with the tools off and once as a client gets it by default, and
+writes ``result.json`` and ``report.md``. Nothing here was looked at while the model was trained; it
+is the counterpart of figures on kinds of task that the corpus has.
+"""
+
+import argparse
+import json
+import os
+import platform
+import random
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from sculptor.evals.stats import wilson
+from sculptor.server.run import serve_in_thread
+from sculptor.server.settings import Settings
+
+LINES = (40, 200, 1_000)
+MODES = ("off", "auto")
+SEED = 41
+
+_COLOURS = ["red", "blue", "green", "black", "white", "amber", "teal", "pink"]
+_FIRST = ["Ann", "Bob", "Cid", "Dee", "Eve", "Fay", "Gus", "Hal", "Ivy", "Jan", "Kit", "Leo"]
+_LAST = ["Moor", "Lake", "Hill", "Wood", "Ford", "Dale", "Stone", "Marsh"]
+_CITIES = ["Oslo", "Rome", "Lima", "Cairo", "Delhi", "Quito", "Tunis", "Accra"]
+_THINGS = [
+    "ladder",
+    "kettle",
+    "lantern",
+    "drum",
+    "anchor",
+    "mirror",
+    "saddle",
+    "compass",
+    "easel",
+    "barrel",
+    "trunk",
+    "loom",
+]
+_ROOMS = ["cellar", "attic", "pantry", "library", "workshop", "garage", "hallway", "studio"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """A text, a question and the word that a right answer holds."""
+
+    text: str
+    question: str
+    wanted: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answered:
+    """One answer; ``tokens`` are those of the prompt of the last call, in the model's own."""
+
+    kind: str
+    lines: int
+    mode: str
+    right: bool
+    said: str
+    wanted: str
+    offered: bool
+    tokens: int
+    seconds: float
+
+
+def newest(rng: random.Random, lines: int) -> Asked:
+    """Ask for the last of several values that a list gives a thing."""
+    last: dict[int, str] = {}
+    rows = []
+    for _ in range(lines):
+        widget, colour = rng.randrange(12), rng.choice(_COLOURS)
+        last[widget] = colour
+        rows.append(f"widget {widget} is now {colour}")
+    widget = rng.choice(sorted(last))
+    question = f"What colour is widget {widget} now? Answer with one word."
+    return Asked(text="\n".join(rows), question=question, wanted=last[widget])
+
+
+def moved(rng: random.Random, lines: int) -> Asked:
+    """Ask where a person of a running text lives in the end."""
+    last: dict[str, str] = {}
+    rows = []
+    for _ in range(lines):
+        name, city = f"{rng.choice(_FIRST)} {rng.choice(_LAST)}", rng.choice(_CITIES)
+        last[name] = city
+        rows.append(f"{name} {rng.choice(['lives in', 'moved to', 'has gone to'])} {city}.")
+    name = rng.choice(sorted(last))
+    question = f"Where does {name} live now? Answer with one word."
+    return Asked(text=" ".join(rows), question=question, wanted=last[name])
+
+
+def kept(rng: random.Random, lines: int) -> Asked:
+    """Ask for a fact that is said once."""
+    rows, where = [], {}
+    for number in range(lines):
+        thing = f"{rng.choice(_THINGS)} number {number + 1}"
+        where[thing] = rng.choice(_ROOMS)
+        rows.append(f"The {thing} is kept in the {where[thing]}.")
+    thing = rng.choice(sorted(where))
+    return Asked(text=" ".join(rows), question=f"Where is the {thing} kept?", wanted=where[thing])
+
+
+def absent(rng: random.Random, lines: int) -> Asked:
+    """Ask for what the text does not hold; right is to say so."""
+    asked = kept(rng, lines)
+    return Asked(text=asked.text, question="Where is the telescope kept?", wanted="not in the text")
+
+
+KINDS: Mapping[str, Callable[[random.Random, int], Asked]] = {
+    "newest value in a list": newest,
+    "newest value in prose": moved,
+    "a fact said once": kept,
+    "what is not there": absent,
+}
+
+
+def main() -> None:
+    """Ask everything and write the figures."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--n", type=int, default=20, help="questions of a kind and length")
+    parser.add_argument("--weights", default="", help="folder of weights; else the shipped ones")
+    arguments = parser.parse_args()
+    values = {"port": 0, "store": "memory", "backend": "mom", "drain_seconds": 0}
+    settings = Settings.model_validate({**values, "mom_weights": arguments.weights})
+    url, stop = serve_in_thread(settings)
+    try:
+        jobs = list(_jobs(arguments.n))
+        with ThreadPoolExecutor(4) as pool:
+            answers = list(pool.map(partial(_ask, url), *zip(*jobs, strict=True)))
+    finally:
+        stop()
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    result = {
+        **_about(arguments.n),
+        "cells": _cells(answers),
+        "answers": list(map(asdict, answers)),
+    }
+    (arguments.out / "result.json").write_text(json.dumps(result, indent=1) + "\n")
+    (arguments.out / "report.md").write_text(report(result))
+
+
+def _jobs(count: int) -> Iterator[tuple[str, int, str, Asked]]:
+    for kind, draw in KINDS.items():
+        for lines in LINES:
+            for number in range(count):
+                asked = draw(random.Random(f"{SEED}/{kind}/{lines}/{number}"), lines)
+                yield from ((kind, lines, mode, asked) for mode in MODES)
+
+
+def _ask(url: str, kind: str, lines: int, mode: str, asked: Asked) -> Answered:
+    content = f"{asked.text}\n\n{asked.question}"
+    body = {"model": "sculptor-mom", "messages": [{"role": "user", "content": content}]}
+    begun = time.monotonic()
+    answer = httpx.post(
+        f"{url}/v1/chat/completions", json=body, headers={"x-sculptor": mode}, timeout=900
+    )
+    answer.raise_for_status()
+    value: dict[str, Any] = answer.json()
+    said = value["choices"][0]["message"]["content"] or ""
+    return Answered(
+        kind=kind,
+        lines=lines,
+        mode=mode,
+        right=asked.wanted.lower() in said.lower(),
+        said=said[:200],
+        wanted=asked.wanted,
+        offered=answer.headers["x-context-status"] == "tools-on",
+        tokens=value["usage"]["prompt_tokens"],
+        seconds=round(time.monotonic() - begun, 2),
+    )
+
+
+def _cells(answers: list[Answered]) -> list[dict[str, Any]]:
+    cells = []
+    for kind in KINDS:
+        for lines in LINES:
+            for mode in MODES:
+                mine = [a for a in answers if (a.kind, a.lines, a.mode) == (kind, lines, mode)]
+                right = sum(a.right for a in mine)
+                low, high = wilson(right, len(mine))
+                cells.append(
+                    {
+                        "kind": kind,
+                        "lines": lines,
+                        "mode": mode,
+                        "n": len(mine),
+                        "right": right,
+                        "interval": [round(low, 3), round(high, 3)],
+                        "offered": sum(a.offered for a in mine),
+                        "tokens": round(sum(a.tokens for a in mine) / len(mine)),
+                        "seconds": round(sum(a.seconds for a in mine) / len(mine), 2),
+                    }
+                )
+    return cells
+
+
+def _about(count: int) -> dict[str, Any]:
+    commit = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True
+    )
+    return {
+        "command": f"python evals/recipes/mom/everyday.py --out FOLDER --n {count}",
+        "commit": commit.stdout.strip(),
+        "date": time.strftime("%Y-%m-%d", time.gmtime()),
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+        "seed": SEED,
+    }
+
+
+def report(result: Mapping[str, Any]) -> str:
+    """Return the page of a result."""
+    by_cell = {(cell["kind"], cell["lines"], cell["mode"]): cell for cell in result["cells"]}
+    rows = []
+    for (kind, lines, mode), auto in by_cell.items():
+        if mode == "auto":
+            off = by_cell[kind, lines, "off"]
+            rows.append(
+                f"| {kind} | {lines:,} | {off['tokens']:,} | {_share(off)} | {_share(auto)} | "
+                f"{auto['offered']} of {auto['n']} | {off['seconds']} / {auto['seconds']} |"
+            )
+    head = "| question | lines | tokens, its own | tools off | as by default | offered | seconds |"
+    return f"""# The shipped model, asked in ordinary words
+
+Questions over text that no benchmark and no part of the training corpus made, looked at only after
+the weights stood fast. Right is an answer that holds the word wanted. Through the proxy on
+{result["machine"]}, commit `{result["commit"]}`, {result["date"]}; 95 % Wilson intervals; four at a
+time. Offered: answers before which the tools were offered. Seconds: tools off / as by default.
+
+`{result["command"]}`
+
+{head}
+|---|---|---|---|---|---|---|
+{chr(10).join(rows)}
+
+Every answer stands in `result.json`.
+"""
+
+
+def _share(cell: Mapping[str, Any]) -> str:
+    low, high = cell["interval"]
+    return f"{cell['right']} of {cell['n']} ({low:.0%} to {high:.0%})"
+
+
+if __name__ == "__main__":
+    main()
