@@ -72,7 +72,6 @@ class Answered:
     wanted: str
     offered: bool
     tokens: int
-    seconds: float
 
 
 def newest(rng: random.Random, lines: int) -> Asked:
@@ -163,7 +162,6 @@ def _jobs(count: int) -> Iterator[tuple[str, int, str, Asked]]:
 def _ask(url: str, kind: str, lines: int, mode: str, asked: Asked) -> Answered:
     content = f"{asked.text}\n\n{asked.question}"
     body = {"model": "sculptor-mom", "messages": [{"role": "user", "content": content}]}
-    begun = time.monotonic()
     answer = httpx.post(
         f"{url}/v1/chat/completions", json=body, headers={"x-sculptor": mode}, timeout=900
     )
@@ -179,7 +177,6 @@ def _ask(url: str, kind: str, lines: int, mode: str, asked: Asked) -> Answered:
         wanted=asked.wanted,
         offered=answer.headers["x-context-status"] == "tools-on",
         tokens=value["usage"]["prompt_tokens"],
-        seconds=round(time.monotonic() - begun, 2),
     )
 
 
@@ -201,7 +198,6 @@ def _cells(answers: list[Answered]) -> list[dict[str, Any]]:
                         "interval": [round(low, 3), round(high, 3)],
                         "offered": sum(a.offered for a in mine),
                         "tokens": round(sum(a.tokens for a in mine) / len(mine)),
-                        "seconds": round(sum(a.seconds for a in mine) / len(mine), 2),
                     }
                 )
     return cells
@@ -229,20 +225,20 @@ def report(result: Mapping[str, Any]) -> str:
             off = by_cell[kind, lines, "off"]
             rows.append(
                 f"| {kind} | {lines:,} | {off['tokens']:,} | {_share(off)} | {_share(auto)} | "
-                f"{auto['offered']} of {auto['n']} | {off['seconds']} / {auto['seconds']} |"
+                f"{auto['offered']} of {auto['n']} |"
             )
-    head = "| question | lines | tokens, its own | tools off | as by default | offered | seconds |"
+    head = "| question | lines | tokens, its own | tools off | as by default | offered |"
     return f"""# The shipped model, asked in ordinary words
 
 Questions over text that no benchmark and no part of the training corpus made, looked at only after
 the weights stood fast. Right is an answer that holds the word wanted. Through the proxy on
 {result["machine"]}, commit `{result["commit"]}`, {result["date"]}; 95 % Wilson intervals; four at a
-time. Offered: answers before which the tools were offered. Seconds: tools off / as by default.
+time. Offered: answers before which the tools were offered.
 
 `{result["command"]}`
 
 {head}
-|---|---|---|---|---|---|---|
+|---|---|---|---|---|---|
 {chr(10).join(rows)}
 
 Every answer stands in `result.json`.
