@@ -137,8 +137,8 @@ def test_two_processes_train_to_the_weights_of_one(tmp_path: Path, kind: str) ->
     ]  # fmt: skip
     assert [p.wait(timeout=90) for p in processes] == [0, 0]
     for one, two in zip(_weights(alone), torch.load(folder / "weights.pt"), strict=True):
-        # Adam divides by the gradient's size, so a row whose gradient is nearly nothing moves by its
-        # rounding; a step that were not the mean of both would move rows by the rate, 3e-3.
+        # Adam divides by the gradient's size, so a row whose gradient is nearly nothing moves by
+        # its rounding; a step that were not the mean of both would move rows by the rate, 3e-3.
         torch.testing.assert_close(one, two, rtol=1e-6, atol=1e-6)
 
 
