@@ -54,7 +54,9 @@ def test_a_fact_is_said_once_and_what_is_absent_never(everyday: ModuleType) -> N
     assert "telescope" not in absent.text
 
 
-def test_every_cell_is_asked_and_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_cell_is_asked_and_reported(
+    everyday: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     weights = write_weights(tmp_path / "weights")
     monkeypatch.setattr(everyday, "LINES", (3, 400))
     out = tmp_path / "out"
