@@ -11,6 +11,8 @@ every list of messages must keep to, whoever answers, is held by ``sculptor.loop
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import orjson
+
 from sculptor.chat import JsonObject
 from sculptor.server.bodies import parse_body
 from sculptor.server.envelope import ApiError
@@ -24,6 +26,7 @@ MOST_CHOICES = 128
 MOST_TOKENS = 2**31 - 1
 """The largest limit of an answer's tokens that is a number at all."""
 
+_DECLARATIONS = ("tools", "tool_choice", "response_format")
 _FORMATS = ("text", "json_object", "json_schema")
 _MAY_GO_WITHOUT = ("assistant", "function")
 """Roles whose content may be null: of an answer that is calls alone, or of a function's."""
@@ -56,6 +59,8 @@ def parse_request(body: bytes, *, text_only: bool = False) -> JsonObject:
     _check_whole(value, "n", most=MOST_CHOICES)
     for name in ("max_completion_tokens", "max_tokens"):
         _check_whole(value, name, most=MOST_TOKENS)
+    for name in _DECLARATIONS:
+        _check_depth(value, name)
     _check_tools(value)
     _check_format(value)
     return value
@@ -88,6 +93,18 @@ def stops_of(value: Mapping[str, Any]) -> tuple[str, ...]:
 def refusal(param: str, problem: str, *, code: str = "invalid_value") -> ApiError:
     """Return the error of a parameter that cannot be used."""
     return ApiError(400, f"{param} {problem}.", code=code, param=param)
+
+
+def too_deep(param: str) -> ApiError:
+    """Return the error of a parameter whose JSON has more levels than can be worked on."""
+    return refusal(param, "is nested too deep; make its schemas flatter")
+
+
+def _check_depth(value: JsonObject, name: str) -> None:
+    try:
+        orjson.dumps([value.get(name)])  # what it cannot write has more than some 250 levels
+    except orjson.JSONEncodeError:
+        raise too_deep(name) from None
 
 
 def _check_content(message: JsonObject, where: str) -> None:

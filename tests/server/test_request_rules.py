@@ -176,6 +176,24 @@ def test_a_number_past_every_range_is_told_the_range() -> None:
     assert caught.value.message == "max_tokens must be a whole number from 1 to 2,147,483,647."
 
 
+@pytest.mark.parametrize("admission", ["off", "on"])
+@pytest.mark.parametrize("name", ["tools", "response_format", "tool_choice"])
+def test_what_is_nested_too_deep_is_refused(scripted: str, name: str, admission: str) -> None:
+    deep = '{"a":' * 400 + "1" + "}" * 400
+    given = {
+        "tools": f'[{{"type":"function","function":{{"name":"a","parameters":{deep}}}}}]',
+        "response_format": deep,
+        "tool_choice": deep,
+    }
+    raw = f'{{"messages":[{{"role":"user","content":"Hello"}}],"{name}":{given[name]}}}'
+    headers = {"x-sculptor": admission}
+    url = f"{scripted}/v1/chat/completions"
+    response = httpx.post(url, content=raw.encode(), headers=headers, timeout=30)
+    assert response.status_code == 400, response.text
+    error = response.json()["error"]
+    assert error["message"] == f"{name} is nested too deep; make its schemas flatter."
+
+
 @pytest.mark.parametrize(
     "model", [{}, {"model": None}, {"model": ""}, {"model": "gpt-4o"}], ids=str
 )

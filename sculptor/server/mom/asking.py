@@ -24,7 +24,7 @@ from sculptor.mom.language.protocol import Protocol
 from sculptor.mom.language.template import render_prompt
 from sculptor.mom.language.tokenizer import Tokenizer
 from sculptor.server.envelope import ApiError
-from sculptor.server.request_rules import objects_of, parse_request, refusal, stops_of
+from sculptor.server.request_rules import objects_of, parse_request, refusal, stops_of, too_deep
 
 ANSWER_TOKENS = 1_024
 """The most an answer may take where the request sets no limit."""
@@ -92,7 +92,7 @@ class AskReader:
         """Return the start of the grammar that the request declares."""
         wanted = value.get("response_format")
         choice, parallel = value.get("tool_choice"), value.get("parallel_tool_calls") is not False
-        key = _key_of([tools, choice, wanted, parallel])
+        key = orjson.dumps([tools, choice, wanted, parallel])
         with self._lock:
             found = self._grammars.get(key)
             if found is None:
@@ -117,20 +117,8 @@ class AskReader:
         except GrammarError as error:
             raise ApiError(400, f"{error}.", code="invalid_value", param="tool_choice") from None
         except RecursionError:
-            raise _too_deep() from None
+            raise too_deep("tools" if wanted is None else "response_format") from None
         return grammar.start()
-
-
-def _key_of(declared: object) -> bytes:
-    try:
-        return orjson.dumps(declared)
-    except orjson.JSONEncodeError:
-        raise _too_deep() from None
-
-
-def _too_deep() -> ApiError:
-    message = "The schemas of this request are nested too deep; make them flatter."
-    return ApiError(400, message, code="invalid_value")
 
 
 def _check_schemas(tools: Sequence[Body], wanted: Body | None) -> None:
