@@ -44,5 +44,9 @@ unit: $(VENV)/.dev
 bench: $(VENV)/.dev
 	$(BIN)/python -m benchmarks
 
+export: $(VENV)/.dev
+	$(BIN)/python -m sculptor.server.document server
+	$(BIN)/python -m sculptor.tools.export tools
+
 clean:
 	rm -rf $(VENV) .venvs

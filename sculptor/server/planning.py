@@ -11,8 +11,6 @@ from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-import orjson
-
 from sculptor.errors import StoreError, UpstreamStatus
 from sculptor.loop import (
     Budget,
@@ -180,8 +178,8 @@ class Planner:
         if context is None:
             return
         own = self._toolset.wire if plan.managed else ()
-        tools = [orjson.dumps(tool) for tool in request.client_tools]
-        beside = context.counter.count_parts(wire.decode() for wire in (*tools, *own))
+        wires = (*request.tool_wires, *own)
+        beside = context.counter.count_parts(wire.decode() for wire in wires)
         slot = (live.name, request.model)
         known = self._calibrations.pop(slot, Calibration())
         for row in turn.billed:

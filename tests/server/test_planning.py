@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import httpx
+import orjson
 import pytest
 
 from sculptor.server.run import serve_in_thread
@@ -94,6 +95,21 @@ def test_what_one_conversation_teaches_is_for_no_other(upstream: StubUpstream) -
     dense, other = upstream.seen[:2], upstream.seen[2:]
     assert [is_folded(seen.value["messages"]) for seen in dense] == [False, True]
     assert [is_folded(seen.value["messages"]) for seen in other] == [False, False]
+
+
+def test_tools_nested_deeper_than_a_writer_goes_are_counted_as_they_came(
+    upstream: StubUpstream,
+) -> None:
+    """A reader takes 1,000 levels, and a writer 254: nothing of a client's is written anew."""
+    deep = '{"not":' * 400 + "{}" + "}" * 400
+    tool = f'{{"type":"function","function":{{"name":"weather","parameters":{deep}}}}}'
+    said = orjson.dumps([{"role": "user", "content": NOTES}]).decode()
+    body = f'{{"model":"m","messages":{said},"tools":[{tool}]}}'
+    with proxy(upstream, admission="auto") as url:
+        answer = httpx.post(f"{url}/v1/chat/completions", content=body, timeout=30)
+    assert answer.status_code == 200, answer.text
+    assert answer.headers["x-context-status"] == "tools-on"
+    assert deep.encode() in upstream.seen[0].body
 
 
 def test_what_is_folded_to_fit_a_small_window_keeps_the_tools(upstream: StubUpstream) -> None:
