@@ -8,11 +8,10 @@ from torch import Tensor
 
 from sculptor.mom.ops.kernels import delta_backward as backward_kernels
 from sculptor.mom.ops.kernels import delta_forward as kernels
-from sculptor.mom.ops.kernels.launches import Case, launch, setting
+from sculptor.mom.ops.kernels.launches import Case, chunk_rows, launch, setting
 from sculptor.mom.ops.kernels.pieces import Cut, piece_rows
 from sculptor.mom.ops.kernels.walk import Pieces, Plan, Walk, WalkBack
 
-CHUNK = 64
 STATES_BYTES = 2**29
 """How much memory the states that chunks meet may take; more heads go one after the other."""
 
@@ -61,7 +60,7 @@ def chunk_delta_rule(
     initial_state: Tensor | None,
     scale: float,
     max_seqlen: int | None = None,
-    chunk: int = CHUNK,
+    chunk: int | None = None,
     piece: int | None = None,
     carries: bool = True,
 ) -> tuple[Tensor, Tensor | None]:
@@ -69,9 +68,12 @@ def chunk_delta_rule(
 
     ``q k v`` share a dtype, bf16 or fp32, and ``o`` has it too; ``g [R, H]`` (or None), ``beta``
     and the states are fp32. No ``initial_state`` is an empty one, which is not read; without
-    ``carries`` no final one is written. ``chunk`` is 16, 32 or 64; ``piece``, a multiple of it,
-    is how many rows of a segment run one after the other, 0 for all (default: what fills a card).
+    ``carries`` no final one is written. ``chunk`` is 16, 32 or 64 (default: `chunk_rows`, what a
+    card can be trusted with); ``piece``, a multiple of it, is how many rows of a segment run one
+    after the other, 0 for all (default: what fills a card).
     """
+    if chunk is None:
+        chunk = chunk_rows(Case(q.shape[2], v.shape[2], v.element_size() == 2))
     if chunk not in (16, 32, 64):
         raise ValueError(f"chunk is {chunk}; the kernels take 16, 32 or 64.")
     if piece is not None and piece % chunk:
