@@ -1,13 +1,14 @@
 """Which conversation a request belongs to, and where in it.
 
-All look-ups are within the tenant. An explicit id (a header, a body field) names the session; an id
-we minted names its node alone, whatever conversation reads alike; else the prefix chain decides,
-and it carries state only where it covers an answer of ours: two people who begin alike share bytes,
-not state. Where several sessions were given the very same answers to the same words, nothing in the
-list tells whose it is; the one begun under the same ``prompt_cache_key`` is taken, else a new one
-is opened, for two conversations must not meet. A list that goes on where a lane's head is continues
-that lane; anywhere else it is a branch with the state of that place; a client that rewrote its
-history under an explicit id keeps what still applies.
+All look-ups are within the tenant. An explicit id (a header, a body field) names the session, in
+any letters and of any length, for only a digest of it is kept; an id we minted names its node
+alone, whatever conversation reads alike; else the prefix chain decides, and it carries state only
+where it covers an answer of ours: two people who begin alike share bytes, not state. Where several
+sessions were given the very same answers to the same words, nothing in the list tells whose it is;
+the one begun under the same ``prompt_cache_key`` is taken, else a new one is opened, for two
+conversations must not meet. A list that goes on where a lane's head is continues that lane;
+anywhere else it is a branch with the state of that place; a client that rewrote its history under
+an explicit id keeps what still applies.
 """
 
 import hashlib
@@ -46,7 +47,6 @@ _FIRST_LOOKED_UP = 4
 _HINT_CHARS = 12
 """So much of a session's name tells the cache key it was begun under."""
 
-_MAX_VALUE = 256
 _HARNESS_HEADERS = (
     "x-claude-code-session-id",
     "session-id",
@@ -55,18 +55,22 @@ _HARNESS_HEADERS = (
     "x-session-affinity",
 )
 _OWN_HEADER = "x-session-id"
+_BODY = "body."
 _NAME_SOURCES = (
     _OWN_HEADER,
     *_HARNESS_HEADERS,
-    "body.session_id",
-    "body.conversation_id",
-    "body.user_id",
+    f"{_BODY}session_id",
+    f"{_BODY}conversation_id",
+    f"{_BODY}user_id",
 )
 """Where a client's name of a session is looked for; the header it stood in is known by its digest
-alone, so other ``x-…-session-id`` headers cannot be."""
+alone, so other ``x-…-session-id`` headers cannot be. Of the body fields only sessions begun before
+they meant the same as our own header are found so."""
 
 _AGENT_HEADERS = ("x-claude-code-agent-id", "x-codex-window-id")
-_PRINTABLE = re.compile(r"[\x20-\x7e]{1,256}")
+_AGENT = re.compile(r"[\x20-\x7e]{1,256}")
+"""What an agent may be called: unlike a session's, its name is kept and shown."""
+
 _COMPARED_LANES = 8
 _secret = SecretBytes()
 
@@ -106,7 +110,7 @@ class Identity:
     ) -> Placed:
         """Return where a request goes on; nothing is written."""
         chains = tuple(chain_of(messages, tenant))
-        agent = _first(headers, _AGENT_HEADERS)
+        agent = _agent(headers)
         explicit = self._explicit(tenant, headers, body)
         minted = self._minted(tenant, messages)
         named = explicit or (minted.session if minted else None)
@@ -127,9 +131,10 @@ class Identity:
         A name counts as sent in ``x-session-id``, in a harness's header or in a body field.
         """
         known = self._store.session(tenant, SessionId(name))
-        if known is not None or _value(name) is None:
+        value = _value(name)
+        if known is not None or value is None:
             return [known] if known is not None else []
-        ids = (SessionId(self.key(tenant, source, name)) for source in _NAME_SOURCES)
+        ids = (SessionId(self.key(tenant, source, value)) for source in _NAME_SOURCES)
         return [found for each in ids if (found := self._store.session(tenant, each)) is not None]
 
     def key(self, tenant: str, source: str, value: str) -> str:
@@ -140,12 +145,23 @@ class Identity:
     def _explicit(
         self, tenant: TenantId, headers: Mapping[str, str], body: Mapping[str, Any]
     ) -> SessionId | None:
-        own = _value(headers.get(_OWN_HEADER))
-        if own is not None:
-            known = self._store.session(tenant, SessionId(own)) if len(own) == 32 else None
-            return known.id if known else SessionId(self.key(tenant, _OWN_HEADER, own))
+        """Return the session that the request names, begun or not.
+
+        In a body field a name means what it means in our own header; each harness's header has
+        names of its own.
+        """
         found = _outside_id(headers, body)
-        return None if found is None else SessionId(self.key(tenant, *found))
+        if found is None:
+            return None
+        source, value = found
+        named = SessionId(self.key(tenant, source, value))
+        if source != _OWN_HEADER and not source.startswith(_BODY):
+            return named
+        if len(value) == 32 and self._store.session(tenant, SessionId(value)) is not None:
+            return SessionId(value)
+        if source == _OWN_HEADER or self._store.session(tenant, named) is not None:
+            return named  # of a body field: begun when it had names of its own
+        return SessionId(self.key(tenant, _OWN_HEADER, value))
 
     def _minted(self, tenant: TenantId, messages: Sequence[Message]) -> CallId | None:
         """Return the newest call id that we wrote ourselves, and where we did."""
@@ -403,12 +419,12 @@ def dropped_before(
 
 
 def _outside_id(headers: Mapping[str, str], body: Mapping[str, Any]) -> tuple[str, str] | None:
-    for name in _HARNESS_HEADERS:
-        value = _value(headers.get(name))
+    for name in (_OWN_HEADER, *_HARNESS_HEADERS):
+        value = _header_value(headers.get(name))
         if value:
             return name, value
     for name in sorted(name for name in headers if name.endswith("-session-id")):
-        value = _value(headers[name]) if name.startswith("x-") else None
+        value = _header_value(headers[name]) if name.startswith("x-") else None
         if value:
             return name, value
     metadata = body.get("metadata")
@@ -419,10 +435,10 @@ def _outside_id(headers: Mapping[str, str], body: Mapping[str, Any]) -> tuple[st
     ):
         value = _value(source.get(key)) if isinstance(source, Mapping) else None
         if value:
-            return f"body.{key}", value
+            return f"{_BODY}{key}", value
     user = metadata.get("user_id") if isinstance(metadata, Mapping) else None
     inside = _inside_user_id(user) if isinstance(user, str) else None
-    return ("body.user_id", inside) if inside else None
+    return (f"{_BODY}user_id", inside) if inside else None
 
 
 def _inside_user_id(user: str) -> str | None:
@@ -437,13 +453,22 @@ def _inside_user_id(user: str) -> str | None:
 
 
 def _value(value: object) -> str | None:
-    if not isinstance(value, str) or not _PRINTABLE.fullmatch(value) or len(value) > _MAX_VALUE:
-        return None
-    return value
+    return (value.strip() or None) if isinstance(value, str) else None
 
 
-def _first(headers: Mapping[str, str], names: Iterable[str]) -> str:
-    return next((value for name in names if (value := _value(headers.get(name)))), "")
+def _header_value(value: str | None) -> str | None:
+    """Return a header's value as its client wrote it: in UTF-8, else in the Latin-1 it came as."""
+    if value is None or value.isascii():
+        return _value(value)
+    try:
+        return _value(value.encode("latin-1").decode())
+    except UnicodeError:
+        return _value(value)
+
+
+def _agent(headers: Mapping[str, str]) -> str:
+    given = (headers.get(name, "") for name in _AGENT_HEADERS)
+    return next((value for value in given if _AGENT.fullmatch(value)), "")
 
 
 def _new_session(tenant: TenantId, now: float, hint: str = "") -> Session:

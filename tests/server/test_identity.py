@@ -1,13 +1,16 @@
-"""Conversations that read alike word for word: ids that we wrote tell them apart."""
+"""Conversations that read alike word for word: ids that we wrote, and names, tell them apart."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import httpx
 import pytest
 
+from sculptor.server.identity import Identity
 from sculptor.server.run import serve_in_thread
 from sculptor.server.settings import Settings
+from sculptor.store import MemoryStore
+from sculptor.store.records import Session, SessionId, TenantId
 from tests.server.stub_upstream import StubUpstream, call, say
 
 LONG = "\n".join(f"line {i}: the value of item {i} is {i * 7}" for i in range(600))
@@ -141,3 +144,113 @@ def test_a_new_try_stays_in_its_session(proxy: str, upstream: StubUpstream) -> N
     upstream.answers += [say("one"), say("one"), say("two")]
     tries = [session(go_on(proxy, history, "Go on.")) for _ in range(3)]
     assert tries == [session(begun[0])] * 3
+
+
+KEYS = {"ann": "sk-key-of-ann", "ben": "sk-key-of-ben"}
+HELLO = {"role": "user", "content": "Hello."}
+LONG_NAME = "run-" * 1_000
+
+
+def begin(url: str, headers: dict[str, bytes], **fields: Any) -> str:
+    """Begin a conversation under a name, with header bytes as they are; return its session."""
+    sent = [(name.encode(), value) for name, value in headers.items()]
+    body = {"model": "m", "messages": [HELLO], **fields}
+    answer = httpx.post(f"{url}/v1/chat/completions", json=body, headers=sent, timeout=30)
+    assert answer.status_code == 200, answer.text
+    return session(answer)
+
+
+@pytest.mark.parametrize("header", ["x-session-id", "thread-id", "x-some-session-id"])
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("会话一".encode(), "会话二".encode()),
+        ("ümlaut".encode("latin-1"), "Ümlaut".encode("latin-1")),
+        (f"{LONG_NAME}1".encode(), f"{LONG_NAME}2".encode()),
+        (b"a\tb", b"a b"),
+    ],
+    ids=["utf-8", "latin-1", "long", "a tab within"],
+)
+def test_any_name_keeps_its_conversation(
+    proxy: str, upstream: StubUpstream, header: str, names: tuple[bytes, bytes]
+) -> None:
+    upstream.answers += [say("Hi.")] * 4
+    first, second = (begin(proxy, {header: name}) for name in names)
+    assert first != second
+    said = [HELLO, {"role": "assistant", "content": "Hi."}, {"role": "user", "content": "More."}]
+    for name, known in zip(names, (first, second), strict=True):
+        assert begin(proxy, {header: name}, messages=said) == known
+
+
+def test_a_name_reads_alike_in_utf8_in_latin1_and_between_spaces(
+    proxy: str, upstream: StubUpstream
+) -> None:
+    upstream.answers += [say("Hi.")] * 4
+    spellings = ["ümlaut".encode(), "ümlaut".encode("latin-1"), "\u00a0ümlaut\u3000".encode()]
+    assert len({begin(proxy, {"x-session-id": name}) for name in spellings}) == 1
+    padded = begin(proxy, {}, session_id=" ümlaut\n")
+    assert padded == begin(proxy, {"x-session-id": spellings[0]})
+
+
+@pytest.mark.parametrize("name", ["my-run", "会话一", "ümlaut", "Ã¼", LONG_NAME, "a|b"])
+@pytest.mark.parametrize(
+    "field",
+    [
+        lambda name: {"session_id": name},
+        lambda name: {"metadata": {"session_id": name}},
+        lambda name: {"metadata": {"conversation_id": name}},
+        lambda name: {"metadata": {"user_id": f"user_x_session_{name}"}},
+        lambda name: {"metadata": {"user_id": f'{{"session_id": "{name}"}}'}},
+    ],
+    ids=["session_id", "metadata", "conversation_id", "user_id", "user_id of JSON"],
+)
+def test_a_name_means_one_session_in_our_header_and_in_a_body_field(
+    proxy: str, upstream: StubUpstream, name: str, field: Callable[[str], dict[str, Any]]
+) -> None:
+    upstream.answers += [say("Hi.")] * 4
+    told = begin(proxy, {}, **field(name))
+    assert begin(proxy, {"x-session-id": name.encode()}) == told
+    assert begin(proxy, {}, **field(name)) == told
+    assert begin(proxy, {"thread-id": name.encode()}) != told
+
+
+@pytest.mark.parametrize("name", ["", "\u2003", "\u3000\u00a0"])
+def test_a_name_of_spaces_is_none(proxy: str, upstream: StubUpstream, name: str) -> None:
+    upstream.answers += [say("Hi.")] * 3
+    found = {begin(proxy, {"x-session-id": name.encode()}) for _ in range(2)}
+    found.add(begin(proxy, {}, session_id=name))
+    assert len(found) == 3
+
+
+def test_a_session_that_a_body_field_began_by_its_own_name_stays_known() -> None:
+    store, tenant = MemoryStore(), TenantId("ann")
+    identity = Identity(store, b"secret")
+    before = SessionId(identity.key(tenant, "body.session_id", "diary"))
+    store.write([Session(tenant=tenant, id=before, seed=b"", created=1.0, used=1.0)]).result()
+    for name, known in (("diary", True), ("other", False)):
+        placed = identity.place(tenant, [], headers={}, body={"session_id": name}, now=2.0)
+        assert (placed.session.id == before) is known
+
+
+def test_two_tenants_of_one_name_never_meet(upstream: StubUpstream) -> None:
+    settings = Settings(port=0, store="memory", upstream=upstream.url, drain_seconds=1, keys=KEYS)
+    upstream.answers += [say("Hi.")] * 16
+    url, stop = serve_in_thread(settings)
+    try:
+        for name in ("会话一", "ümlaut", LONG_NAME):
+            mine: dict[str, set[str]] = {}
+            for tenant, key in KEYS.items():
+                bearer = {"authorization": f"Bearer {key}".encode()}
+                mine[tenant] = {
+                    begin(url, {**bearer, "x-session-id": name.encode()}),
+                    begin(url, bearer, session_id=name),
+                }
+            hers, his = mine["ann"], mine["ben"]
+            assert len(hers) == len(his) == 1
+            assert not hers & his
+            (stolen,) = hers
+            bearer = {"authorization": f"Bearer {KEYS['ben']}".encode()}
+            assert begin(url, {**bearer, "x-session-id": stolen.encode()}) != stolen
+            assert begin(url, bearer, session_id=stolen) != stolen
+    finally:
+        stop()
