@@ -5,6 +5,7 @@ same routes over the store file itself, in this process and for the length of on
 """
 
 import asyncio
+import os
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 _TIMEOUT_S = 120.0
 _LISTED = 1_000
+_TOLD_IDS = 10
 
 
 class Management:
@@ -45,14 +47,16 @@ class Management:
         """Delete what the path names."""
         return self._request("DELETE", path).json()
 
-    def find(self, name: str) -> str:
+    def find(self, name: str, *, whole: bool = False) -> str:
         """Return the ID of the session meant by ``last``, its ID, a client's name, or a beginning.
 
-        A beginning is one of the IDs of the sessions used last.
+        A beginning is one of the IDs of the sessions used last; ``whole`` refuses it, and says
+        which IDs begin so.
 
         Raises:
             CommandError: there is no such session, or several.
         """
+        name = _typed(name)
         known = self._find_whole(name) if name not in ("", "last") else None
         if known is not None:
             return known
@@ -61,6 +65,8 @@ class Management:
         if name == "last" and ids:
             return str(ids[0])
         found = [each for each in ids if name and each.startswith(name)]
+        if whole:
+            raise CommandError(_wants_whole(name, found))
         if len(found) > 1:
             raise CommandError(f"{len(found)} sessions begin with {name!r}; give more of the ID.")
         if found:
@@ -109,6 +115,8 @@ class Management:
             return self._runner.run(
                 self._client.request(method, f"/api{path}", params=given, json=body)
             )
+        except httpx.InvalidURL as error:
+            raise CommandError(f"Too long a name to ask for ({error}); give the ID.") from error
         except httpx.HTTPError as error:
             raise CommandError(
                 f"The server did not answer: {error or type(error).__name__}."
@@ -201,6 +209,27 @@ def _credential(settings: "Settings", tenant: str | None) -> dict[str, str]:
             "the key itself: set SCULPTOR_KEYS to tenant=key, or stop the server."
         )
     return {"authorization": f"Bearer {key}"}
+
+
+def _typed(name: str) -> str:
+    """Return an argument as a header of the same bytes is read: in UTF-8, else in Latin-1."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:  # bytes that the terminal's encoding does not have
+        return os.fsencode(name).decode("latin-1")
+    return name
+
+
+def _wants_whole(name: str, begin_so: list[str]) -> str:
+    told = (
+        f"There is no session {name!r}: give a whole ID (`sculptor sessions list --json` shows "
+        "them), the name that its client gave it, or 'last'."
+    )
+    if not begin_so:
+        return told
+    more = len(begin_so) - _TOLD_IDS
+    others = f" and {more} more" if more > 0 else ""
+    return f"{told} IDs that begin so: {', '.join(begin_so[:_TOLD_IDS])}{others}."
 
 
 def _told(response: "httpx.Response") -> str:

@@ -28,6 +28,14 @@ SessionName = Annotated[
         "`sculptor sessions list` shows the IDs.",
     ),
 ]
+WholeSessionName = Annotated[
+    str,
+    typer.Argument(
+        metavar="SESSION",
+        help="Its whole ID, the name that its client gave it (x-session-id), or 'last'; "
+        "`sculptor sessions list --json` shows whole IDs.",
+    ),
+]
 LaneFlag = Annotated[
     str | None, typer.Option("--lane", help="The lane; without it the one used last.")
 ]
@@ -193,7 +201,7 @@ def export(
 
 @app.command("delete")
 def delete(
-    session: SessionName,
+    session: WholeSessionName,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     tenant: options.Tenant = None,
     store: options.StoreFile = None,
@@ -203,10 +211,10 @@ def delete(
 ) -> None:
     """Delete a session with all that only it uses; this cannot be undone.
 
-    Example: sculptor sessions delete 4f2a --yes
+    Example: sculptor sessions delete my-run --yes
     """
     with _management(tenant, store, host, port) as api:
-        name = api.find(session)
+        name = api.find(session, whole=True)
         if not yes:
             _confirm(name)
         answer = api.delete(f"/sessions/{name}")

@@ -155,6 +155,34 @@ def test_delete_asks_first(file: Path, session: str, other: str) -> None:
     assert call(file, "delete", other, "-y").stdout == f"Deleted session {other}.\n"
 
 
+def test_deleting_takes_no_beginning_of_an_id(file: Path, session: str, other: str) -> None:
+    for beginning in (session[:1], session[:4], session[:-1]):
+        refused = call(file, "delete", beginning, "--yes")
+        assert refused.exit_code == 1
+        assert refused.stderr.startswith(f"Error: There is no session '{beginning}': give a whole")
+        begin_so = [each for each in (other, session) if each.startswith(beginning)]
+        assert refused.stderr.endswith(f" IDs that begin so: {', '.join(begin_so)}.\n")
+    none = call(file, "delete", "zzz", "--yes")
+    assert none.exit_code == 1
+    assert none.stderr.endswith("or 'last'.\n")
+    rows = json.loads(call(file, "list", "--json").stdout)["sessions"]
+    assert [row["id"] for row in rows] == [other, session]
+    assert call(file, "delete", "last", "--yes").stdout == f"Deleted session {other}.\n"
+
+
+def test_of_many_ids_that_begin_so_the_newest_are_told(file: Path) -> None:
+    with managed(file=file) as server:
+        hello = {"role": "user", "content": "Hello"}
+        for _ in range(161):  # of so many, eleven or more begin alike
+            server.chat(hello)
+    rows = json.loads(call(file, "list", "--json", "--limit", "1000").stdout)["sessions"]
+    first = [row["id"][0] for row in rows]
+    letter = max(first, key=first.count)
+    told = call(file, "delete", letter, "--yes").stderr
+    assert len(re.findall(rf"\b{letter}[0-9a-f]{{31}}\b", told)) == 10
+    assert told.endswith(f" and {first.count(letter) - 10} more.\n")
+
+
 def test_names_that_mean_none_or_several(file: Path, session: str) -> None:
     none = call(file, "show", "zzz")
     assert "There is no session 'zzz'" in none.stderr
@@ -196,6 +224,42 @@ def test_every_command_takes_the_name_that_a_client_gave(
         "Error: There is no session 'my run/3': give an ID or how it begins (`sculptor sessions "
         "list` shows them), or the name that its client gave it.\n"
     )
+
+
+@pytest.mark.parametrize("name", ["ümlaut", "会话一", "长" * 400])
+def test_a_name_in_any_letters_is_found(file: Path, session: str, name: str) -> None:
+    with managed(file=file) as server:
+        headers = {"x-session-id": name.encode()}
+        body = {"model": "scripted", "messages": [{"role": "user", "content": "Hello"}]}
+        answer = server.client.post("/v1/chat/completions", json=body, headers=headers)
+        begun = answer.headers["x-session-id"]
+        port = str(server.client.base_url.port)
+        shown = call(file, "show", name, "--json", "--port", port)
+        assert json.loads(shown.stdout)["id"] == begun
+    assert json.loads(call(file, "show", name, "--json").stdout)["id"] == begun
+    assert call(file, "delete", name, "--yes").stdout == f"Deleted session {begun}.\n"
+    rows = json.loads(call(file, "list", "--json").stdout)["sessions"]
+    assert [row["id"] for row in rows] == [session]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "latin-1"])
+def test_a_name_is_found_by_the_bytes_of_either_encoding(
+    file: Path, session: str, encoding: str
+) -> None:
+    with managed(file=file) as server:
+        body = {"model": "scripted", "messages": [{"role": "user", "content": "Hello"}]}
+        headers = {"x-session-id": "ümlaut".encode("latin-1")}
+        answer = server.client.post("/v1/chat/completions", json=body, headers=headers)
+    words = [*COMMAND, "sessions", "show", "ümlaut".encode(encoding), "--json"]
+    done = subprocess.run([*words, "--store", str(file)], capture_output=True, check=True)
+    assert json.loads(done.stdout)["id"] == answer.headers["x-session-id"] != session
+
+
+def test_a_name_too_long_for_an_address_is_told(file: Path, session: str) -> None:
+    done = call(file, "show", "长" * 10_000)
+    assert done.exit_code == 1
+    assert done.stderr.startswith("Error: Too long a name to ask for")
+    assert done.stderr.count("\n") == 1
 
 
 def test_a_name_goes_before_the_beginning_of_an_id(file: Path, session: str) -> None:
