@@ -70,7 +70,12 @@ AdmissionFlag = Annotated[
 ]
 AdmissionTokens = Annotated[
     int | None,
-    _option("--admission-tokens", help="View size from which auto offers them.", panel=_CONTEXT),
+    _option(
+        "--admission-tokens",
+        help="Tokens of what the client sent from which auto offers them; "
+        "empty: 4096, with the mom backend 1024.",
+        panel=_CONTEXT,
+    ),
 ]
 MaxSteps = Annotated[int | None, _option("--max-steps", help="Model steps a turn.", panel=_CONTEXT)]
 SummarizerFlag = Annotated[

@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from sculptor.cli.serve import start_lines
-from sculptor.server.settings import Settings
+from sculptor.server.settings import ADMISSION_TOKENS, MOM_ADMISSION_TOKENS, Settings
 from tests.cli.processes import COMMAND, run, serving
 from tests.server.stub_upstream import StubUpstream, say
 
@@ -151,6 +151,12 @@ def test_a_settings_file_counts_less_than_a_flag(home: Path) -> None:
     (home / "sculptor.toml").write_text('store = "memory"\nadmission_tokens = 5\n')
     with serving(home, "--store", str(home / "here.sqlite3")) as (_, told):
         assert told["store"] == str(home / "here.sqlite3")
+
+
+def test_help_tells_from_which_size_the_tools_are_offered(home: Path) -> None:
+    shown = " ".join(run(home, "serve", "--help").stdout.replace("│", " ").split())
+    told = f"empty: {ADMISSION_TOKENS}, with the mom backend {MOM_ADMISSION_TOKENS}."
+    assert f"Tokens of what the client sent from which auto offers them; {told}" in shown
 
 
 def test_the_banner_tells_whose_keys_go_where() -> None:
