@@ -316,7 +316,7 @@ class Calibration:
 
     def observe(self, counted_tokens: int, *, reported_tokens: int) -> "Calibration":
         """Return the calibration after one more report; short requests say nothing and are left."""
-        if counted_tokens < _CALIBRATION_MIN_TOKENS or reported_tokens <= 0:
+        if counted_tokens < LEAST_TELLING_TOKENS or reported_tokens <= 0:
             return self
         low, high = _CALIBRATION_BOUNDS
         ratio = min(max(reported_tokens / counted_tokens, low), high)
@@ -325,8 +325,10 @@ class Calibration:
         return Calibration(factor=factor, reports=self.reports + 1)
 
 
-_CALIBRATION_MIN_TOKENS = 2_000  # in a shorter one a chat template's own tokens weigh too much
-_CALIBRATION_BOUNDS = (0.95, 3.0)  # below the count, a report is more often wrong than true
+LEAST_TELLING_TOKENS = 2_000
+"""In a shorter request a chat template's own tokens weigh too much to calibrate by."""
+
+_CALIBRATION_BOUNDS = (0.95, 4.5)  # below the count, a report is more often wrong than true
 _CALIBRATION_WEIGHT = 0.1
 
 

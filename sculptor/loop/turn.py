@@ -28,6 +28,9 @@ from sculptor.loop.requests import ClientRequest, ModelRequest, model_request
 from sculptor.messages import Message, parse_message
 from sculptor.tools import Need, Toolset, answer_to_text
 
+SAME_CALLS = 3
+"""So many times in a row the same calls are run; then the model answers without our tools."""
+
 PREAMBLE_GAP = "\n\n"
 """Between the text before an internal call and the text after it, streamed or not."""
 
@@ -108,6 +111,14 @@ class _Progress:
     is_gap_due: bool = False
     client_calls: int = 0
     minted: dict[str, str] = field(default_factory=dict)
+    last_calls: Sequence[object] = ()
+    same_calls: int = 0
+
+    def note_calls(self, calls: Sequence[Mapping[str, Any]]) -> None:
+        """Count how often in a row these calls of ours were made."""
+        made = [call["function"] for call in calls]
+        self.same_calls = self.same_calls + 1 if made == self.last_calls else 1
+        self.last_calls = made
 
     def name_of(self, call_id: str) -> str:
         """Return our own id for a call: upstreams repeat theirs, and a list must not."""
@@ -121,12 +132,14 @@ def run_turn(
     *,
     budget: Budget,
     show_ledger: bool = True,
+    fit: Callable[[Context], None] | None = None,
     clock: Callable[[], float],
 ) -> Generator[Effect, Any, Turn]:
     """Answer one client request, letting the model work on its context meanwhile.
 
-    A call of ours that the model's limit cut off is dropped and the model asked once more, without
-    our tools: the client shall have an answer.
+    ``fit`` is called before each call after a step, to keep the view within a window. A call of
+    ours that the model's limit cut off is dropped and the model asked once more, without our
+    tools: the client shall have an answer. So is a model that makes the same calls over and over.
     """
     progress = _Progress()
     started = clock()
@@ -135,7 +148,10 @@ def run_turn(
     while True:
         seconds = clock() - started
         allowed = spent + steps < budget.max_steps and seconds < budget.max_seconds
-        allowed = allowed and progress.input_tokens < budget.max_input_tokens and not is_cut
+        allowed = allowed and progress.input_tokens < budget.max_input_tokens
+        allowed = allowed and not is_cut and progress.same_calls < SAME_CALLS
+        if steps and fit is not None:
+            fit(context)
         call = _call(context, request, toolset, allowed=allowed, show_ledger=show_ledger)
         completed = yield from _listen(call, progress, toolset.names)
         _bill(progress, completed, context)
@@ -146,6 +162,7 @@ def run_turn(
         progress.is_gap_due = bool(progress.texts)
         if is_cut:
             continue
+        progress.note_calls(own)
         results: list[Message] = []
         for item in own:
             results.append((yield from _result(context, toolset, item, progress)))

@@ -31,9 +31,9 @@ from sculptor.server.identity import Identity
 from sculptor.server.lanes import Lanes
 from sculptor.server.limits import Admission, AdmissionSettings
 from sculptor.server.metrics import Metrics
-from sculptor.server.planning import declared_window
 from sculptor.server.relay import Models, Relay
 from sculptor.server.retries import RetrySettings
+from sculptor.server.room import declared_window
 from sculptor.server.settings import Settings
 from sculptor.server.upstream import Upstream, UpstreamSettings
 from sculptor.store import LOCAL, MemoryStore, SqliteStore, Store

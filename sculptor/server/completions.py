@@ -46,7 +46,8 @@ from sculptor.server.lanes import Lanes
 from sculptor.server.limits import Place
 from sculptor.server.live_lane import LiveLane
 from sculptor.server.names import new_name
-from sculptor.server.planning import Exchange, Plan, Planner, is_overflow, told_window
+from sculptor.server.planning import Exchange, Plan, Planner
+from sculptor.server.room import is_overflow, told_window
 from sculptor.server.settings import Settings
 from sculptor.store.records import TenantId
 from sculptor.summaries import ExtractiveSummarizer, SummaryJob, format_jobs
@@ -127,12 +128,16 @@ class ChatCompletions:
         send: Send,
         watch: ClientWatch,
     ) -> None:
-        """Answer; where the upstream finds the view too long, fold it to fit and try again."""
-        for attempt in range(_OVERFLOW_TRIES + 1):
-            if live is not None and self._planner.is_too_long(exchange, live):
+        """Answer; where the upstream finds the view too long, fold it to fit and try again.
+
+        Where that does not help, our tools and what they said are left out.
+        """
+        tries, bare = 0, False
+        while True:
+            if live is not None and not bare and self._planner.is_too_long(exchange, live):
                 # Cutting megabytes takes seconds, and others go on meanwhile.
-                await asyncio.to_thread(self._planner.fit, live, exchange.request)
-            plan = self._planner.plan(exchange, live, trouble)
+                await asyncio.to_thread(self._planner.fit, exchange, live)
+            plan = self._planner.plan(exchange, live, trouble, bare=bare)
             try:
                 if plan.several:
                     await self._relay_choices(exchange, live, plan, send, watch)
@@ -142,14 +147,15 @@ class ChatCompletions:
                     await self._send_whole(exchange, live, plan, send)
                 return
             except UpstreamStatus as error:
-                last = attempt == _OVERFLOW_TRIES or exchange.mode == "off"
-                if live is None or last or not is_overflow(error):
+                if live is None or bare or exchange.mode == "off" or not is_overflow(error):
                     raise
-                window = told_window(error)
-                if not await asyncio.to_thread(
-                    self._planner.shorten, live, exchange.request, window
+                window, tries = told_window(error), tries + 1
+                if tries > _OVERFLOW_TRIES or not await asyncio.to_thread(
+                    self._planner.shorten, exchange, live, window
                 ):
-                    raise
+                    bare = plan.managed
+                    if not bare:
+                        raise
 
     # Reading
 
@@ -394,7 +400,7 @@ class ChatCompletions:
         """Write the answer as the client sees it, and learn from what the upstream reported."""
         if live is None or live.is_lost:
             return
-        self._planner.learn(exchange.request, live, plan, turn)
+        self._planner.learn(exchange, live, plan, turn)
         try:
             await self._lanes.answer(live, turn, orjson.dumps(turn.answer.message))
         except StoreError as error:

@@ -4,14 +4,14 @@ Our tools are offered once a lane's view is long enough, and from then on; a req
 cannot honour makes them stand down. A view longer than the window is folded to fit.
 """
 
-import re
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Literal
 
-from sculptor.errors import StoreError, UpstreamStatus
+from sculptor.context import Context
+from sculptor.errors import StoreError
 from sculptor.loop import (
     Budget,
     ClientRequest,
@@ -23,22 +23,17 @@ from sculptor.loop import (
     run_turn,
 )
 from sculptor.loop.turn import Effect
-from sculptor.rendering import original_tokens
 from sculptor.server.auth import Caller
 from sculptor.server.backends import Backend, BoundModel, HttpModel
 from sculptor.server.envelope import ApiError
 from sculptor.server.limits import Place
-from sculptor.server.live_lane import LaneName, LiveLane
+from sculptor.server.live_lane import LiveLane
+from sculptor.server.room import Room
 from sculptor.server.settings import Settings
-from sculptor.tokens import Calibration, TokenCounter
+from sculptor.tokens import TokenCounter
 from sculptor.tools import toolset
 
 Mode = Literal["off", "auto", "on"]
-_RESERVED_ANSWER_TOKENS = 1_024
-_CALIBRATED_LANES = 4_096
-_UNKNOWN_TOKENIZER_RESERVE = 0.05
-_OVERFLOW_WORDS = (b"context_length_exceeded", b"maximum context length", b"context window")
-_TOLD_WINDOW = re.compile(r"(?:maximum context length|context window)\D{0,40}?(\d{3,8})", re.I)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,10 +72,9 @@ class Planner:
         self, settings: Settings, backend: Backend, counter_of: Callable[[str], TokenCounter]
     ) -> None:
         self._settings, self._counter_of = settings, counter_of
-        self._backend = backend
+        self._room = Room(settings, backend, counter_of)
         self._admission_tokens = settings.chosen_admission_tokens
         self._toolset = toolset(settings.toolset)
-        self._calibrations: OrderedDict[tuple[LaneName, str], Calibration] = OrderedDict()
         self._budget = Budget(
             max_steps=settings.max_steps,
             max_input_tokens=settings.max_turn_tokens,
@@ -113,17 +107,26 @@ class Planner:
         parts = (part.kind for message in request.messages for part in message.parts)
         if len(request.body) * factor < least and "image" not in parts:
             return True
-        return self._original_tokens(request) < least
+        return self._room.original_tokens(request) < least
 
-    def plan(self, exchange: Exchange, live: LiveLane | None, trouble: str) -> Plan:
-        """Decide how a request is answered; ``trouble``: why it has no lane, where it has none."""
+    def plan(
+        self, exchange: Exchange, live: LiveLane | None, trouble: str, *, bare: bool = False
+    ) -> Plan:
+        """Decide how a request is answered; ``trouble``: why it has no lane, where it has none.
+
+        ``bare``: with our tools it was too long for the upstream, however much was hidden.
+        """
         request, mode = exchange.request, exchange.mode
         if live is None:
             return self._plain(exchange, f"bypassed; reason={trouble}")
         if live.made is None:
             return self._plain(exchange, "off" if mode == "off" else "passthrough")
-        reason = request.stand_down(self._toolset.names)
+        if bare:
+            return self._bare(exchange, live)
+        reason = self._stand_down(live, request)
         offered = self._is_offered(live, request, mode)
+        if offered:
+            live.lane = replace(live.lane, admitted=True)
         if offered and reason is None:
             turn = run_turn(
                 live.context,
@@ -131,10 +134,11 @@ class Planner:
                 self._toolset,
                 budget=self._budget,
                 show_ledger=self._settings.ledger,
+                fit=None if self._room.is_soft else partial(self._refit, live, request),
                 clock=time.monotonic,
             )
             return Plan(turn=turn, status="tools-on", managed=True)
-        defined = offered and request.forwards_choice
+        defined = offered and request.forwards_choice and self._fits(live, request)
         view = live.context.view()
         messages = None if view.unchanged else view.messages
         call = model_request(request, messages, tools=self._toolset.wire if defined else ())
@@ -149,13 +153,13 @@ class Planner:
         """Whether a view is longer than the model's window, by our count."""
         if live is None or live.made is None or exchange.mode == "off":
             return False
-        return live.made.tokens > self._room(live, exchange.request)
+        return live.made.tokens > self._limit(exchange, live)
 
-    def fit(self, live: LiveLane, request: ClientRequest) -> None:
+    def fit(self, exchange: Exchange, live: LiveLane) -> None:
         """Fold a view to fit the model's window."""
-        fold_to_fit(live.context, self._room(live, request))
+        fold_to_fit(live.context, self._limit(exchange, live))
 
-    def shorten(self, live: LiveLane, request: ClientRequest, window: int | None) -> bool:
+    def shorten(self, exchange: Exchange, live: LiveLane, window: int | None) -> bool:
         """Fold a view that the upstream found too long; tell whether it is shorter now.
 
         ``window`` is what the upstream says it takes, in its own tokens. Where it says nothing, or
@@ -165,30 +169,26 @@ class Planner:
             before = live.context.tokens
         except StoreError:
             return False
-        room = self._room(live, request, window) if window else before
+        if window is not None:
+            self._room.learn_window(live, exchange.request, window)
+        room = self._limit(exchange, live) if window else before
         fold_to_fit(live.context, room if room < before else before * 3 // 4)
         return live.context.tokens < before
 
-    def learn(self, request: ClientRequest, live: LiveLane, plan: Plan, turn: Turn) -> None:
-        """Hold our counts against what the model reports, for the next views of this lane alone.
+    def learn(self, exchange: Exchange, live: LiveLane, plan: Plan, turn: Turn) -> None:
+        """Learn from what the model reports how many tokens a view of this lane may have."""
+        if exchange.mode != "off":
+            own = self._toolset.wire if plan.managed else ()
+            self._room.learn(live, exchange.request, turn, own=own)
 
-        How many tokens a text is depends on its script too, so nobody else's text is asked.
-        """
-        context = live.made
-        if context is None:
-            return
-        own = self._toolset.wire if plan.managed else ()
-        wires = (*request.tool_wires, *own)
-        beside = context.counter.count_parts(wire.decode() for wire in wires)
-        slot = (live.name, request.model)
-        known = self._calibrations.pop(slot, Calibration())
-        for row in turn.billed:
-            if row.tokens is not None:
-                counted = (row.view_tokens or context.tokens) + beside
-                known = known.observe(counted, reported_tokens=row.tokens.prompt_tokens)
-        self._calibrations[slot] = known
-        if len(self._calibrations) > _CALIBRATED_LANES:
-            self._calibrations.popitem(last=False)
+    def _bare(self, exchange: Exchange, live: LiveLane) -> Plan:
+        """Leave out our tools and what they said; the messages as they came, where these fit."""
+        request, context = exchange.request, live.context
+        context.steps = []
+        least = self._room.of_view(live, request) if self._room.knows_window(live, request) else 0
+        fits, view = self._room.original_tokens(request) <= least, context.view()
+        call = model_request(request, None if fits or view.unchanged else view.messages)
+        return self._passing(exchange, call, "tools-off; reason=window")
 
     def _plain(self, exchange: Exchange, status: str) -> Plan:
         """Let a request pass as it came."""
@@ -200,54 +200,36 @@ class Planner:
         return Plan(status=status, call=call, several=several)
 
     def _is_offered(self, live: LiveLane, request: ClientRequest, mode: Mode) -> bool:
-        """Tell whether our tools are offered, from now on, by what came and not by what is shown.
+        """Tell whether our tools are offered, by what came and not by what is shown.
 
         What was folded to fit a small window has to be within the model's reach.
         """
-        known = mode == "on" or live.lane.admitted
-        if not known and self._original_tokens(request) < self._least(live, request):
-            return False
-        live.lane = replace(live.lane, admitted=True)
-        return True
+        if mode == "on" or live.lane.admitted:
+            return True
+        return self._room.original_tokens(request) >= self._least(live, request)
 
-    def _original_tokens(self, request: ClientRequest) -> int:
-        counter = self._counter_of(request.model)
-        return sum(original_tokens(message, counter) for message in request.messages)
+    def _stand_down(self, live: LiveLane, request: ClientRequest) -> str | None:
+        """Tell why our tools cannot be offered, or None."""
+        reason = request.stand_down(self._toolset.names)
+        return reason or (None if self._fits(live, request) else "window")
+
+    def _fits(self, live: LiveLane, request: ClientRequest) -> bool:
+        """Whether our tools leave half of the room to the view."""
+        own = self._room.of_tools(request, self._toolset.wire)
+        return 2 * own <= self._room.of_view(live, request)
+
+    def _limit(self, exchange: Exchange, live: LiveLane) -> int:
+        """Return how many tokens the view may have that a request is answered with."""
+        request, room = exchange.request, self._room.of_view(live, exchange.request)
+        if not self._is_offered(live, request, exchange.mode) or not self._fits(live, request):
+            return room
+        return room - self._room.of_tools(request, self._toolset.wire)
+
+    def _refit(self, live: LiveLane, request: ClientRequest, context: Context) -> None:
+        """Fold a view that the loop's own steps made too long."""
+        own = self._room.of_tools(request, self._toolset.wire)
+        fold_to_fit(context, self._room.of_view(live, request) - own)
 
     def _least(self, live: LiveLane, request: ClientRequest) -> int:
         """Return from how many tokens on a lane needs a context."""
-        return min(self._admission_tokens, self._room(live, request))
-
-    def _room(self, live: LiveLane, request: ClientRequest, window: int | None = None) -> int:
-        """Return how many tokens a view may have by our count, the answer's share left free.
-
-        ``window``, in the model's own tokens, goes before what the settings and the backend say.
-        """
-        learned = self._calibrations.get((live.name, request.model), Calibration()).factor
-        wanted, own = self._settings.window_tokens, self._backend.window_tokens
-        if window is not None or own is None:
-            counted = int((window or wanted) / learned)
-        else:
-            counted = min(wanted, int(own / max(learned, self._backend.tokens_per_counted)))
-        asked = request.value.get("max_completion_tokens") or request.value.get("max_tokens")
-        reserved = asked if isinstance(asked, int) else _RESERVED_ANSWER_TOKENS
-        return int(counted * (1 - _UNKNOWN_TOKENIZER_RESERVE)) - min(reserved, counted // 2)
-
-
-def declared_window(wanted_tokens: int, backend: Backend) -> int:
-    """Return the window in the models' own tokens: the settings', and at most the backend's."""
-    if backend.window_tokens is None:
-        return wanted_tokens
-    return min(int(wanted_tokens * backend.tokens_per_counted), backend.window_tokens)
-
-
-def is_overflow(error: UpstreamStatus) -> bool:
-    """Whether the upstream refused a request because it is longer than its window."""
-    body = error.body.lower()
-    return error.status in (400, 413) and any(word in body for word in _OVERFLOW_WORDS)
-
-
-def told_window(error: UpstreamStatus) -> int | None:
-    """Return the window that the upstream's message names, in tokens, or None."""
-    found = _TOLD_WINDOW.search(error.body.decode(errors="replace").replace(",", ""))
-    return int(found.group(1)) if found else None
+        return min(self._admission_tokens, self._room.of_view(live, request))

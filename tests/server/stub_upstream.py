@@ -13,6 +13,8 @@ from typing import Any
 import orjson
 from aiohttp import web
 
+from sculptor.tokens import TokenCounter
+
 Message = dict[str, Any]
 Answer = Callable[[dict[str, Any]], Message]
 
@@ -36,6 +38,17 @@ def call(*calls: tuple[str, dict[str, Any]], text: str | None = None) -> Answer:
     return answer
 
 
+def prompt_tokens(value: dict[str, Any]) -> int:
+    """Count a request as a provider does: its texts, some tokens a message, its tools."""
+    counter = TokenCounter.for_model("gpt-4o")
+    listed = value["messages"] + value.get("tools", [])
+    texts = [each.get("content") for each in value["messages"]]
+    whole = [text if isinstance(text, str) else orjson.dumps(text).decode() for text in texts]
+    called = [orjson.dumps(each.get("tool_calls") or "").decode() for each in value["messages"]]
+    tools = [orjson.dumps(each).decode() for each in value.get("tools", [])]
+    return 4 * len(listed) + sum(map(counter.count, (*whole, *called, *tools)))
+
+
 @dataclass
 class Seen:
     body: bytes
@@ -53,6 +66,10 @@ class StubUpstream:
     url: str = ""
     tells_usage: bool = True
     bytes_per_token: int = 4
+    window_tokens: int | None = None
+    """Longer requests are refused, in OpenAI's words."""
+
+    refused: int = 0
 
     def __enter__(self) -> "StubUpstream":
         self._loop = asyncio.new_event_loop()
@@ -101,6 +118,13 @@ class StubUpstream:
         body = await request.read()
         self.seen.append(Seen(body, {k.lower(): v for k, v in request.headers.items()}))
         value = orjson.loads(body)
+        if self.window_tokens is not None:
+            asked = prompt_tokens(value) + (value.get("max_tokens") or 0)
+            if asked > self.window_tokens:
+                self.refused += 1
+                told = f"This model's maximum context length is {self.window_tokens} tokens."
+                error = {"message": told, "code": "context_length_exceeded"}
+                return web.json_response({"error": error}, status=400)
         message = self.answers.pop(0)(value) if self.answers else say("out of answers")(value)
         usage = {
             "prompt_tokens": len(body) // self.bytes_per_token,

@@ -11,7 +11,7 @@ import pytest
 from sculptor.server.run import serve_in_thread
 from sculptor.server.settings import Settings
 from tests.server.managing import managed
-from tests.server.stub_upstream import StubUpstream, say
+from tests.server.stub_upstream import StubUpstream, call, prompt_tokens, say
 
 NOTES = "\n".join(f"Item {number} is {number * 7}." for number in range(2_000))
 """About 12,000 tokens of our counting, in 33,000 bytes."""
@@ -65,21 +65,21 @@ def is_folded(messages: list[dict[str, Any]]) -> bool:
 
 def test_a_model_whose_tokens_are_smaller_is_given_less(upstream: StubUpstream) -> None:
     upstream.bytes_per_token = 1
-    first, second = sent(upstream, window_tokens=20_000)
+    first, second = sent(upstream, window_tokens=24_000)
     assert not is_folded(first)
     assert is_folded(second)
 
 
 def test_reports_that_agree_change_nothing(upstream: StubUpstream) -> None:
     upstream.bytes_per_token = 3
-    first, second = sent(upstream, window_tokens=20_000)
+    first, second = sent(upstream, window_tokens=24_000)
     assert not is_folded(first)
     assert not is_folded(second)
 
 
 def test_an_upstream_that_reports_nothing_teaches_nothing(upstream: StubUpstream) -> None:
     upstream.bytes_per_token, upstream.tells_usage = 1, False
-    first, second = sent(upstream, window_tokens=20_000)
+    first, second = sent(upstream, window_tokens=24_000)
     assert not is_folded(first)
     assert not is_folded(second)
 
@@ -88,7 +88,7 @@ def test_what_one_conversation_teaches_is_for_no_other(upstream: StubUpstream) -
     """Tokens go by the script of a text too: a stranger's must not shorten anybody's views."""
     upstream.answers *= 2
     upstream.bytes_per_token = 1
-    with proxy(upstream, window_tokens=20_000) as url:
+    with proxy(upstream, window_tokens=24_000) as url:
         talk(url, **{"x-session-id": "dense"})
         upstream.bytes_per_token = 3
         talk(url, told=f"Of others:\n{NOTES}", **{"x-session-id": "other"})
@@ -114,17 +114,17 @@ def test_tools_nested_deeper_than_a_writer_goes_are_counted_as_they_came(
 
 def test_what_is_folded_to_fit_a_small_window_keeps_the_tools(upstream: StubUpstream) -> None:
     """The view is below the threshold, and what it hides must be within the model's reach."""
-    with proxy(upstream, window_tokens=3_000, admission="auto") as url:
+    with proxy(upstream, window_tokens=6_000, admission="auto") as url:
         assert talk(url) == ["tools-on", "tools-on"]
     for seen in upstream.seen:
         assert is_folded(seen.value["messages"])
-        assert len(seen.body) < 30_000
+        assert len(seen.body) < 20_000
         assert "restore_fragment" in str(seen.value["tools"])
 
 
 def test_a_window_below_the_threshold_decides(upstream: StubUpstream) -> None:
     told = NOTES[:8_000]
-    with proxy(upstream, window_tokens=2_000, admission="auto") as url:
+    with proxy(upstream, window_tokens=4_096, admission="auto") as url:
         assert talk(url, told=told)[0] == "tools-on"
     upstream.answers = [say("Noted."), say("It is 35.")]
     with proxy(upstream, admission="auto") as url:
@@ -144,3 +144,69 @@ def test_a_short_view_in_which_something_is_hidden_says_so() -> None:
         answer = server.client.post("/v1/chat/completions", json=body)
         assert answer.headers["x-session-id"] == session
         assert answer.headers["x-context-status"] == "view"
+
+
+@pytest.mark.parametrize("window", [2_048, 4_096, 8_192])
+def test_an_upstream_with_a_small_window_is_never_asked_too_much(
+    upstream: StubUpstream, window: int
+) -> None:
+    """Neither by the view nor by the tools beside it; these stand down where they fill half."""
+    upstream.window_tokens, upstream.answers = window, [say(f"Noted {n}.") for n in range(12)]
+    messages: list[dict[str, Any]] = []
+    became = set()
+    with proxy(upstream, window_tokens=window, admission="auto") as url:
+        for number in range(12):
+            told = f"Part {number}. " + "The harbour was quiet in the morning. " * 45
+            messages.append({"role": "user", "content": told})
+            body = {"model": "m", "messages": messages, "max_tokens": 200}
+            answer = httpx.post(f"{url}/v1/chat/completions", json=body, timeout=30)
+            assert answer.status_code == 200, answer.text
+            became.add(answer.headers["x-context-status"])
+            messages.append(answer.json()["choices"][0]["message"])
+    assert upstream.refused == 0
+    assert ("tools-on" in became) == (window >= 4_096)
+    assert ("tools-off; reason=window" in became) == (window < 4_096)
+
+
+@pytest.mark.parametrize("told", [True, False], ids=["told", "a guess"])
+def test_what_our_tools_made_too_long_is_answered_without_them(
+    upstream: StubUpstream, told: bool
+) -> None:
+    """Results that no window holds: the request fitted before them, and is answered as it came."""
+    search = call(("search_context", {"queries": ["7"], "max_results": 50, "context_size": 300}))
+    upstream.answers = [search, search, say("It is 35."), say("It is 35."), say("It is 35.")]
+    upstream.window_tokens = 8_192
+    content = NOTES[:11_000] + "\n\nItem 5?"
+    messages = [{"role": "user", "content": content}]
+    with proxy(upstream, window_tokens=8_192 if told else 100_000) as url:
+        body = {"model": "m", "messages": messages}
+        answer = httpx.post(f"{url}/v1/chat/completions", json=body, timeout=30)
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["choices"][0]["message"]["content"] == "It is 35."
+    assert prompt_tokens(upstream.seen[-1].value) <= 8_192
+
+
+def test_the_same_calls_over_and_over_end_in_an_answer(upstream: StubUpstream) -> None:
+    search = call(("search_context", {"queries": ["item 9"]}))
+    upstream.answers = [search, search, search, say("I do not know.")]
+    with proxy(upstream) as url:
+        body = {"model": "m", "messages": [{"role": "user", "content": NOTES}]}
+        answer = httpx.post(f"{url}/v1/chat/completions", json=body, timeout=30)
+    assert answer.json()["choices"][0]["message"]["content"] == "I do not know."
+    assert ["tool_choice" in seen.value for seen in upstream.seen] == [False, False, False, True]
+
+
+def test_short_requests_teach_too(upstream: StubUpstream) -> None:
+    """What passes as it came is reported like any other, and the next may be long."""
+    upstream.bytes_per_token = 1
+    upstream.answers = [say("Noted.")] * 2
+    short = {"role": "user", "content": NOTES[:6_000]}
+    with proxy(upstream, window_tokens=30_000, admission="auto") as url:
+        messages = [short, {"role": "assistant", "content": "Read."}]
+        for said in ("First?", f"{NOTES}"):
+            body = {"model": "m", "messages": [*messages, {"role": "user", "content": said}]}
+            answer = httpx.post(f"{url}/v1/chat/completions", json=body, timeout=30)
+            assert answer.status_code == 200
+            messages = [*body["messages"], answer.json()["choices"][0]["message"]]
+    assert answer.headers["x-context-status"] == "tools-on"
+    assert is_folded(upstream.seen[1].value["messages"])

@@ -30,8 +30,9 @@ STEPS_PER_PIECE = 6
 class Request:
     """What to read and how to write: at most ``limit`` tokens, ending with one in ``stop``.
 
-    Writing that only repeats itself (`repetition`) ends before its limit. ``owner`` names the
-    tenant whose kept moments may be used.
+    Writing that only repeats itself (`repetition`) ends before its limit; ``borders`` are tokens
+    beyond which one does not look for what was said. ``owner`` names the tenant whose kept moments
+    may be used.
     """
 
     tokens: Sequence[int]
@@ -39,6 +40,7 @@ class Request:
     stop: Collection[int] = ()
     sampling: Sampling = field(default_factory=Sampling)
     mask: Mask | None = None
+    borders: Collection[int] = ()
     owner: str = ""
 
     def __post_init__(self) -> None:
@@ -220,4 +222,5 @@ def _end(job: Job[S], token: int) -> Reason | None:
         return "length"
     begin = len(job.request.tokens)
     is_due = job.written % CHECKED_EVERY == 0
-    return "repetition" if is_due and is_repeating(job.known[begin:]) else None
+    repeats = is_due and is_repeating(job.known[begin:], borders=job.request.borders)
+    return "repetition" if repeats else None

@@ -5,7 +5,7 @@ its grammar leaves open; or the same few things in an order that changes. Looked
 alone, so every runtime ends alike.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 LONGEST_PERIOD = 32
 """The longest piece, in tokens, whose repetition is noticed."""
@@ -35,9 +35,17 @@ CHECKED_EVERY = 16
 """Tokens between two looks: a look at each would cost more than it saves."""
 
 
-def is_repeating(tokens: Sequence[int]) -> bool:
-    """Whether the last tokens only repeat what stands before them, in order or piece by piece."""
-    return _goes_round(tokens) or _is_stale(tokens[-LOOKED_BACK:])
+def is_repeating(tokens: Sequence[int], *, borders: Collection[int] = ()) -> bool:
+    """Whether the last tokens only repeat what stands before them, in order or piece by piece.
+
+    Piece by piece is looked for since the last of ``borders``: rows of a form are alike, and end.
+    """
+    return _goes_round(tokens) or _is_stale(_since(tokens[-LOOKED_BACK:], borders))
+
+
+def _since(tokens: Sequence[int], borders: Collection[int]) -> Sequence[int]:
+    at = next((at for at in range(len(tokens), 0, -1) if tokens[at - 1] in borders), 0)
+    return tokens[at:]
 
 
 def _goes_round(tokens: Sequence[int]) -> bool:

@@ -62,6 +62,12 @@ class AskReader:
 
     def __init__(self, tokenizer: Tokenizer, *, window_tokens: int) -> None:
         self._tokenizer, self._window = tokenizer, window_tokens
+        # Strings of JSON begin and end there: within one, saying the same things over is no form.
+        self._borders = frozenset(
+            token
+            for token in range(tokenizer.vocab_size)
+            if b'"' in (tokenizer.token_bytes(token) or b"")
+        )
         self._grammars: OrderedDict[bytes, GrammarState] = OrderedDict()
         self._lock = Lock()
 
@@ -84,6 +90,7 @@ class AskReader:
             stop=(Protocol.END,),
             sampling=_sampling(value, logprobs=logprobs),
             mask=mask,
+            borders=self._borders,
             owner=owner,
         )
         return Ask(request=request, limit=limit, stops=stops_of(value), logprobs=logprobs)

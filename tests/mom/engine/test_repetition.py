@@ -64,6 +64,19 @@ def test_few_tokens_are_no_repetition(length: int) -> None:
     assert not is_repeating(array("i", [5] * length))
 
 
+def test_rows_of_a_form_are_no_repetition_beyond_their_borders() -> None:
+    """A table of ten rows says its names ten times, each between quotes."""
+    quote, rng = 999, random.Random(3)
+    names = [list(range(20 * name, 20 * name + 12)) for name in range(1, 5)]
+    row = [[quote, *name, quote, rng.randrange(3)] for name in names for _ in range(40)]
+    rng.shuffle(row)
+    tokens = [token for said in row for token in said]
+    assert is_repeating(tokens)
+    assert not is_repeating(tokens, borders={quote})
+    once = [token for name in names for token in name]
+    assert is_repeating([*tokens, quote, *once * 8], borders={quote}), "within one text it is"
+
+
 def test_what_counts_on_is_no_repetition() -> None:
     listed = [token for number in range(400) for token in (1, number, 2)]
     assert not is_repeating(listed)
