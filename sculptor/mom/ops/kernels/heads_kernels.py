@@ -1,5 +1,5 @@
 # mypy: ignore-errors
-# ruff: noqa: RUF005, SIM102, SIM108
+# ruff: noqa: RUF005, SIM108
 # pyright: reportMissingImports=false, reportIndexIssue=false, reportOperatorIssue=false
 # pyright: reportArgumentType=false, reportCallIssue=false, reportAttributeAccessIssue=false
 """Projected rows to heads in one pass: gather, short convolution, SiLU, unit length.
@@ -78,6 +78,53 @@ def begun_history(
 
 
 @triton.jit
+def first_history(
+    x, source, tails, segment, place, begin, first, left, channel, stride,
+    C: tl.constexpr, W: tl.constexpr, GATHERS: tl.constexpr,
+):  # fmt: skip
+    """Return the rows before a program's ``first``, tails included, and whether it is mixed."""
+    history = earlier_history(x, source, begin, first, left, channel, stride, W, GATHERS)
+    mixed = is_mixed(place, left, W)
+    if mixed:
+        p = tl.load(place + first, mask=first < left, other=W).to(tl.int32)
+        history = begun_history(history, tails, segment, first, p, first < left, channel, C, W)
+    return history, mixed
+
+
+@triton.jit
+def next_history(
+    history, tails, segment, place, at, inside, channel, mixed, C: tl.constexpr, W: tl.constexpr
+):  # fmt: skip
+    """Return ``history`` for the rows ``at``, some of which may begin a segment if ``mixed``."""
+    if mixed:
+        p = tl.load(place + at, mask=inside, other=W).to(tl.int32)
+        if tl.min(p) == 0:
+            history = begun_history(history, tails, segment, at, p, inside, channel, C, W)
+    return history
+
+
+@triton.jit
+def added_slopes(slopes, back, found, history, W: tl.constexpr):
+    """Return the gradients of the taps with those of rows ``found``, whose own is ``back``."""
+    added = (slopes[0] + back * found,)
+    for shift in tl.static_range(1, W):
+        added = added + (slopes[shift] + back * history[shift - 1],)
+    return added
+
+
+@triton.jit
+def silu_gradient(total, wanted, UNIT: tl.constexpr, EPS: tl.constexpr):
+    """Return the gradient of ``total``, from that of its SiLU at length one if ``UNIT``."""
+    share = tl.sigmoid(total)
+    out = total * share
+    if UNIT:
+        inverse = tl.rsqrt(tl.sum(out * out, axis=1) + EPS)
+        along = tl.sum(wanted * out, axis=1) * inverse * inverse
+        wanted = (wanted - out * along[:, None]) * inverse[:, None]
+    return wanted * share * (1 + total * (1 - share))
+
+
+@triton.jit
 def convolved(found, history, taps, W: tl.constexpr):
     """Return the convolution at rows ``found`` with those before them."""
     total = found
@@ -109,12 +156,8 @@ def heads_kernel(
     if W > 1:
         place, segment = place + begin, segment + begin
         taps = load_taps(weight, channel, W)
-        history = earlier_history(x, source, begin, first, left, channel, stride, W, GATHERS)
-        mixed = is_mixed(place, left, W)
-        if mixed:
-            p = tl.load(place + first, mask=first < left, other=W).to(tl.int32)
-            history = begun_history(history, tails, segment, first, p, first < left, channel,
-                                    H * D, W)  # fmt: skip
+        history, mixed = first_history(x, source, tails, segment, place, begin, first, left,
+                                       channel, stride, H * D, W, GATHERS)  # fmt: skip
     coming = ()
     taken = locate_rows(source, first, first < left, GATHERS)
     for step in tl.static_range(AHEAD):
@@ -129,11 +172,8 @@ def heads_kernel(
             coming = coming[1:] + (load_rows(x, taken, mask, channel, stride),)
             taken = locate_rows(source, at + AHEAD + 1, at + AHEAD + 1 < left, GATHERS)
             if W > 1:
-                if mixed:
-                    p = tl.load(place + at, mask=inside, other=W).to(tl.int32)
-                    if tl.min(p) == 0:
-                        history = begun_history(history, tails, segment, at, p, inside, channel,
-                                                H * D, W)  # fmt: skip
+                history = next_history(history, tails, segment, place, at, inside, channel, mixed,
+                                       H * D, W)  # fmt: skip
             total = convolved(found, history, taps, W)
             out = total * tl.sigmoid(total)
             if UNIT:
@@ -170,12 +210,8 @@ def heads_gradient_kernel(
     if W > 1:
         place, segment = place + begin, segment + begin
         taps = load_taps(weight, channel, W)
-        history = earlier_history(x, source, begin, first, left, channel, stride, W, GATHERS)
-        mixed = is_mixed(place, left, W)
-        if mixed:
-            p = tl.load(place + first, mask=first < left, other=W).to(tl.int32)
-            history = begun_history(history, tails, segment, first, p, first < left, channel,
-                                    H * D, W)  # fmt: skip
+        history, mixed = first_history(x, source, tails, segment, place, begin, first, left,
+                                       channel, stride, H * D, W, GATHERS)  # fmt: skip
     slopes = ()
     if W > 1:
         for _ in tl.static_range(W):
@@ -197,26 +233,13 @@ def heads_gradient_kernel(
             wanting = wanting[1:] + (load_rows(dy, at + AHEAD, mask, channel, H * D),)
             taken = locate_rows(source, at + AHEAD + 1, at + AHEAD + 1 < left, GATHERS)
             if W > 1:
-                if mixed:
-                    p = tl.load(place + at, mask=inside, other=W).to(tl.int32)
-                    if tl.min(p) == 0:
-                        history = begun_history(history, tails, segment, at, p, inside, channel,
-                                                H * D, W)  # fmt: skip
-            total = convolved(found, history, taps, W)
-            share = tl.sigmoid(total)
-            out = total * share
-            if UNIT:
-                inverse = tl.rsqrt(tl.sum(out * out, axis=1) + EPS)
-                along = tl.sum(wanted * out, axis=1) * inverse * inverse
-                wanted = (wanted - out * along[:, None]) * inverse[:, None]
-            back = wanted * share * (1 + total * (1 - share))
+                history = next_history(history, tails, segment, place, at, inside, channel, mixed,
+                                       H * D, W)  # fmt: skip
+            back = silu_gradient(convolved(found, history, taps, W), wanted, UNIT, EPS)
             spot = at[:, None] * out_stride + channel[None, :]
             tl.store(dout + spot, back.to(dout.dtype.element_ty), mask=inside[:, None])
             if W > 1:
-                summed = (slopes[0] + back * found,)
-                for shift in tl.static_range(1, W):
-                    summed = summed + (slopes[shift] + back * history[shift - 1],)
-                slopes = summed
+                slopes = added_slopes(slopes, back, found, history, W)
                 history = (found,) + history[: W - 2]
     if W > 1:
         for shift in tl.static_range(W):
