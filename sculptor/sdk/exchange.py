@@ -139,7 +139,8 @@ class Sculpting:
         self.options = options
         self.conversations = Conversations()
         self._messages, self._lock = MessageCache(), threading.Lock()
-        self._names = toolset(options.toolset).names
+        offered = toolset(options.toolset)
+        self._names, self._wires = offered.names, offered.wire
 
     def open(self, arguments: Mapping[str, Any]) -> Plain | Exchange:
         """Decide how a request is answered.
@@ -175,10 +176,15 @@ class Sculpting:
         context = conversation.context
         # By what came, not by what is shown: what is folded to fit has to be within reach.
         reached = context.tokens >= self.options.admission_tokens
-        if self.options.window_tokens is not None:
-            reached |= bool(fold_to_fit(context, _room(self.options.window_tokens, request)))
-        offered = mode == "on" or conversation.admitted or reached
         reason = _stand_down(request, self._names)
+        if self.options.window_tokens is not None:
+            room = _room(self.options.window_tokens, request)
+            room -= context.counter.count_parts(wire.decode() for wire in request.tool_wires)
+            own = context.counter.count_parts(wire.decode() for wire in self._wires)
+            # Where the tools would take half of the room, the view needs it more.
+            reason = reason or ("window" if 2 * own > room else None)
+            reached |= bool(fold_to_fit(context, room if reason else room - own))
+        offered = mode == "on" or conversation.admitted or reached
         if offered and (reason is None or (reason == "tool_choice" and request.forwards_choice)):
             return Exchange(
                 request=request,

@@ -429,6 +429,13 @@ def test_a_known_window_is_kept_before_the_first_call() -> None:
     assert "restore_fragment" in str(stub.bodies[0]["tools"]), "short now, and yet within reach"
 
 
+def test_the_tools_stand_down_where_they_would_fill_a_small_window() -> None:
+    with serving(ANSWER) as stub:
+        blocking(stub, window_tokens=3_000).chat.completions.create(model="gpt-4o", messages=LONG)
+    assert "folded" in stub.bodies[0]["messages"][0]["content"]
+    assert "tools" not in stub.bodies[0]
+
+
 def test_an_upstream_that_refuses_stream_options_is_asked_without() -> None:
     def refuse(body: Body) -> Any:
         if "stream_options" in body:
