@@ -147,9 +147,9 @@ class _Card:
 
 
 def compile_delta_rule(
-    key: int, value: int, *, heads: int, short: bool, chunk: int | None = None
+    key: int, value: int, *, heads: int, short: bool, chunk: int | None = None, back: bool = True
 ) -> list[tuple[str, str]]:
-    """Return name and machine code of every kernel of a pass there and back."""
+    """Return name and machine code of every kernel of a pass there and, if asked, ``back``."""
     import torch
     from triton.runtime import driver
 
@@ -167,7 +167,8 @@ def compile_delta_rule(
             q=q, k=k, v=v, g=inputs[3], beta=inputs[3], cu_seqlens=torch.tensor([0, 70]),
             initial_state=None, scale=1.0, carries=False, chunk=chunk,
         )  # fmt: skip
-        torch.autograd.grad(o.float().sum(), inputs)
+        if back:
+            torch.autograd.grad(o.float().sum(), inputs)
     finally:
         delta.make_plan = make_plan
     return [(name, disassemble(cubin)) for name, cubin in card.loaded]
@@ -180,13 +181,15 @@ def main() -> None:
     parser.add_argument("--heads", type=int, default=2)
     parser.add_argument("--dtypes", default="bf16,fp32")
     parser.add_argument("--chunk", type=int, help="rows of a chunk, in place of the rule")
+    parser.add_argument("--forward", action="store_true", help="leave the way back out")
     arguments = parser.parse_args()
     for pair in arguments.widths:
         key, value = map(int, pair.split("x"))
         for dtype in arguments.dtypes.split(","):
             made = compile_delta_rule(
-                key, value, heads=arguments.heads, short=dtype == "bf16", chunk=arguments.chunk
-            )
+                key, value, heads=arguments.heads, short=dtype == "bf16", chunk=arguments.chunk,
+                back=not arguments.forward,
+            )  # fmt: skip
             for name, assembly in made:
                 found = {"wgmma": "HGMMA" in assembly, "unwritten": reads_unwritten(assembly)}
                 print(json.dumps({"kernel": name, "widths": pair, "dtype": dtype} | found))

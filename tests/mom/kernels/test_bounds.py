@@ -78,15 +78,33 @@ def test_an_index_that_was_never_written_leads_out_of_bounds() -> None:
         assert _take(torch.empty(3, 4), torch.tensor([1]), rows=1, limit=1).isnan().all()
 
 
-RECALL = MixerConfig(d_model=8, heads=2, key_dim=32, value_dim=32)
-"""The layer of the recall study, of fewer channels."""
+class _Fresh(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x: torch.Tensor) -> torch.Tensor:
+        return x.new_empty(3)
+
+    @staticmethod
+    def backward(ctx, dy: torch.Tensor) -> torch.Tensor:
+        return torch.empty_like(dy)
+
+
+def test_memory_is_full_of_garbage_on_the_way_back_too() -> None:
+    x = torch.zeros(3, requires_grad=True)
+    with checked():
+        y = _Fresh.apply(x)
+        (gradient,) = torch.autograd.grad(y.sum(), x)
+    assert torch.stack([y, gradient]).isnan().all()
+
+
+RECALL = MixerConfig(d_model=8, heads=2, key_dim=32, value_dim=32, memories=2, top_k=1)
+"""The layer of the recall study, of fewer channels and memories."""
 
 LAYERS = [
     (RECALL, torch.bfloat16, [33], True),
     (replace(RECALL, memories=0, top_k=0, heads=5, value_dim=64), torch.bfloat16, [1, 0], True),
     (replace(RECALL, conv="memory", heads=1), torch.float32, [3, 0, 2], False),
-    (replace(RECALL, key_dim=64, value_dim=16, heads=3, shared=False), torch.float32, [4], False),
-    (replace(RECALL, key_dim=256, heads=1, read="dense", memories=2), torch.bfloat16, [2], False),
+    (replace(RECALL, key_dim=64, value_dim=16, shared=False), torch.float32, [4], False),
+    (replace(RECALL, key_dim=256, heads=1, read="dense"), torch.bfloat16, [2], False),
 ]
 
 
