@@ -131,7 +131,9 @@ def test_names_of_sessions_are_never_taken_for_paths(client: Sculptor) -> None:
         client.session("../healthz")
 
 
-@pytest.mark.parametrize("name", ["a/b", "50%", "a%2Fb", "my name?#&+", "..x", "/", ".", "..", "ID:7"])
+@pytest.mark.parametrize(
+    "name", ["a/b", "50%", "a%2Fb", "my name?#&+", "..x", "/", ".", "..", "ID:7"]
+)
 def test_a_session_is_found_by_any_name_that_its_client_gave_it(
     server: Managed, client: Sculptor, name: str
 ) -> None:
