@@ -19,11 +19,11 @@ import numpy as np
 import torch
 import triton
 from torch import Tensor
-from torch.overrides import TorchFunctionMode
 from triton.runtime import interpreter
 
 GARBAGE_INDEX = 2**30
 _TRITON = str(Path(triton.__file__).parent)
+_UNKNOWN = ("atomic_cas", "atomic_rmw", "make_block_ptr", "make_tensor_descriptor")
 _MOVES = ("addptr", "splat", "unsplat", "broadcast", "expand_dims", "trans", "reshape", "bitcast")
 
 
@@ -80,103 +80,111 @@ class Seen:
 @contextmanager
 def checked(*, garbage: bool = True) -> Iterator[Seen]:
     """Check all that kernels read and write meanwhile; with ``garbage`` in fresh memory."""
-    seen, builder = Seen(), interpreter.InterpreterBuilder
-    arguments: dict[int, Argument] = {}
-    patched: list[tuple[Any, str, Any]] = []
+    checks, builder = _Checks(), interpreter.InterpreterBuilder
+    wraps: list[tuple[Any, str, Callable[[Any], Any]]] = [
+        (interpreter.GridExecutor, "_init_args_hst", checks.taking_arguments),
+        (interpreter, "_implicit_cvt", checks.naming),
+        (builder, "create_masked_load", checks.loading),
+        (builder, "create_masked_store", checks.storing),
+        *((builder, f"create_{name}", _keeping) for name in _MOVES),
+        *((builder, f"create_{name}", _refusing) for name in _UNKNOWN),
+    ]
+    if garbage:
+        # A mode of torch would do, but none is on while gradients are made.
+        fresh = (torch, "empty"), (torch, "empty_like"), (Tensor, "new_empty")
+        wraps += [(owner, name, _filling) for owner, name in fresh]
+    before = [(owner, name, vars(owner).get(name)) for owner, name, _ in wraps]
+    for owner, name, wrap in wraps:
+        setattr(owner, name, wrap(getattr(owner, name)))
+    try:
+        yield checks.seen
+    finally:
+        for owner, name, original in before:
+            if original is None:  # what it inherits
+                delattr(owner, name)
+            else:
+                setattr(owner, name, original)
 
-    def patch(owner: Any, name: str, make: Callable[[Any], Any]) -> None:
-        original = getattr(owner, name)
-        patched.append((owner, name, original))
-        setattr(owner, name, make(original))
 
-    def taking_arguments(original: Any) -> Any:
-        def take(self: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
-            kernel = self.fn.__name__
-            seen.launches[kernel] = seen.launches.get(kernel, 0) + 1
-            args, kwargs = original(self, args, kwargs)
-            arguments.clear()
-            for name, value in [*zip(self.arg_names, args, strict=False), *kwargs.items()]:
-                if isinstance(value, Tensor):
-                    arguments[id(value)] = Argument.of(value, kernel=kernel, name=name)
+class _Checks:
+    """Wraps what the interpreter launches, loads and stores by; pointers know their tensor."""
+
+    def __init__(self) -> None:
+        self.seen = Seen()
+        self._arguments: dict[int, Argument] = {}
+
+    def taking_arguments(self, original: Any) -> Any:
+        def take(executor: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
+            kernel, seen = executor.fn.__name__, self.seen.launches
+            seen[kernel] = seen.get(kernel, 0) + 1
+            args, kwargs = original(executor, args, kwargs)
+            named = [*zip(executor.arg_names, args, strict=False), *kwargs.items()]
+            self._arguments = {
+                id(value): Argument.of(value, kernel=kernel, name=name)
+                for name, value in named
+                if isinstance(value, Tensor)
+            }
             return args, kwargs
 
         return take
 
-    def naming(original: Any) -> Any:
+    def naming(self, original: Any) -> Any:
         def convert(value: Any) -> Any:
             made = original(value)
-            if id(value) in arguments:
-                made.handle.set_attr("argument", arguments[id(value)])
+            if id(value) in self._arguments:
+                made.handle.set_attr("argument", self._arguments[id(value)])
             return made
 
         return convert
 
-    def keeping(original: Any) -> Any:
-        def move(self: Any, *parts: Any) -> Any:
-            made = original(self, *parts)
-            for part in parts:
-                if isinstance(part, interpreter.TensorHandle) and "argument" in part.attr:
-                    made.set_attr("argument", part.attr["argument"])
-            return made
-
-        return move
-
-    def look(pointers: Any, mask: Any, does: str) -> None:
-        live = pointers.data[np.broadcast_to(mask.data.astype(bool), pointers.data.shape)]
-        seen.places += live.size
-        if live.size:
-            pointers.attr["argument"].check(live, does=does)
-
-    def loading(original: Any) -> Any:
-        def load(self: Any, pointers: Any, mask: Any, *rest: Any) -> Any:
-            look(pointers, mask, "reads")
-            return original(self, pointers, mask, *rest)
+    def loading(self, original: Any) -> Any:
+        def load(builder: Any, pointers: Any, mask: Any, *rest: Any) -> Any:
+            self._look(pointers, mask, "reads")
+            return original(builder, pointers, mask, *rest)
 
         return load
 
-    def storing(original: Any) -> Any:
-        def store(self: Any, pointers: Any, value: Any, mask: Any, *rest: Any) -> Any:
-            look(pointers, mask, "writes")
-            return original(self, pointers, value, mask, *rest)
+    def storing(self, original: Any) -> Any:
+        def store(builder: Any, pointers: Any, value: Any, mask: Any, *rest: Any) -> Any:
+            self._look(pointers, mask, "writes")
+            return original(builder, pointers, value, mask, *rest)
 
         return store
 
-    def refusing(original: Any) -> Any:
-        def refuse(self: Any, *_: Any) -> Any:
-            raise NotImplementedError(f"{original.__name__} is not checked; teach `bounds` of it.")
-
-        return refuse
-
-    patch(interpreter.GridExecutor, "_init_args_hst", taking_arguments)
-    patch(interpreter, "_implicit_cvt", naming)
-    patch(builder, "create_masked_load", loading)
-    patch(builder, "create_masked_store", storing)
-    for name in (f"create_{move}" for move in _MOVES):
-        patch(builder, name, keeping)
-    for name in ("atomic_cas", "atomic_rmw", "make_block_ptr", "make_tensor_descriptor"):
-        patch(builder, f"create_{name}", refusing)
-    try:
-        if garbage:
-            with _Garbage():
-                yield seen
-        else:
-            yield seen
-    finally:
-        for owner, name, original in reversed(patched):
-            setattr(owner, name, original)
+    def _look(self, pointers: Any, mask: Any, does: str) -> None:
+        live = pointers.data[np.broadcast_to(mask.data.astype(bool), pointers.data.shape)]
+        self.seen.places += live.size
+        if live.size:
+            pointers.attr["argument"].check(live, does=does)
 
 
-class _Garbage(TorchFunctionMode):
-    """Fills what is allocated without a value; on a card nothing says what lies there."""
+def _keeping(original: Any) -> Any:
+    """Hand on whose pointer it is."""
 
-    def __torch_function__(
-        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        made = func(*args, **kwargs or {})
-        if func in (torch.empty, torch.empty_like, torch.empty_strided, Tensor.new_empty):
-            with torch.no_grad():
-                made.fill_(torch.nan if made.is_floating_point() else GARBAGE_INDEX)
+    def move(builder: Any, *parts: Any) -> Any:
+        made = original(builder, *parts)
+        for part in parts:
+            if isinstance(part, interpreter.TensorHandle) and "argument" in part.attr:
+                made.set_attr("argument", part.attr["argument"])
         return made
+
+    return move
+
+
+def _refusing(original: Any) -> Any:
+    def refuse(*_: Any) -> Any:
+        raise NotImplementedError(f"{original.__name__} is not checked; teach `bounds` of it.")
+
+    return refuse
+
+
+def _filling(original: Any) -> Any:
+    def allocate(*args: Any, **kwargs: Any) -> Tensor:
+        made: Tensor = original(*args, **kwargs)
+        with torch.no_grad():
+            return made.fill_(torch.nan if made.is_floating_point() else GARBAGE_INDEX)
+
+    return allocate
 
 
 def _line(frame: FrameType | None) -> str:
