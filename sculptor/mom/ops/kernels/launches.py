@@ -71,8 +71,9 @@ def chunk_rows(case: Case) -> int:
     Products of 64 rows go through descriptors of shared memory (wgmma). Where a tile of them is 16
     or 32 wide, the assembler in Triton 3.6 (ptxas 12.8.93) may reckon a descriptor from a register
     that nothing wrote, and the multiprocessor reads wherever that points: an illegal access in
-    `chunk_uw_kernel` on an H200. Products of 32 rows have no descriptors. Held by
-    `tests/mom/kernels/test_machine_code.py`; not yet run on a card.
+    `chunk_uw_kernel` on an H200. Products of 32 rows have no descriptors. 12.9.86, which Triton
+    brings for Blackwell, is right. `tests/mom/kernels/test_machine_code.py` holds this; not yet run
+    on a card.
     """
     return 32 if _is_narrow(case) else 64
 
@@ -108,7 +109,8 @@ def _states(case: Case) -> Setting:
     tile = min(32 if case.first > 64 else 64, case.second)
     if not case.short:
         tile = min(16, tile) if case.first > 128 else tile
-        # Eight warps over fp32 tiles this narrow read outside their memory (Triton 3.6, sm_90).
+        # Eight warps over fp32 tiles this narrow read outside their memory (Triton 3.6, sm_90): the
+        # fault of `chunk_rows` again.
         return Setting(stages=1, tiles={"BV": tile})
     if case.first > 128:
         return Setting(warps=8, stages=2, tiles={"BV": tile})
