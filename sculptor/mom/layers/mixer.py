@@ -157,8 +157,9 @@ class Mixer(nn.Module):
     def uses_kernels(self, x: Tensor) -> bool:
         """Whether the Triton form runs on ``x``: asked for, or a GPU tensor with Triton there.
 
-        By itself it runs heads of `PROVEN_WIDTHS` alone: at 32 a kernel read outside of its memory
-        on an H200 (Triton 3.6), which no interpreter shows.
+        By itself it runs heads of `PROVEN_WIDTHS` alone: at 32 the assembler in Triton 3.6 (ptxas
+        12.8.93) made code that read outside of its memory on an H200. Narrow heads have other
+        chunks since (`kernels.launches.chunk_rows`), which no card has run yet.
         """
         if self.backend == "auto":
             proven = {self.config.key_dim, self.config.value_dim} <= PROVEN_WIDTHS
