@@ -311,7 +311,7 @@ def test_odd_messages_are_survived(messages: list[Any]) -> None:
 
 
 def test_a_loop_whose_budget_is_spent_still_gets_an_answer() -> None:
-    steps = " then ".join(['search_context {"queries": ["x"]}'] * 30)
+    steps = " then ".join(f'search_context {{"queries": ["x{number}"]}}' for number in range(30))
     answered = answer([user(f"call {steps}")])
     assert len(answered.requests) == 21
     assert len(answered.calls()) == 20
