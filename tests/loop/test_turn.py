@@ -380,3 +380,24 @@ def context_after(old: Context, messages: Any, turn: Turn | None) -> Context:
         index = len(listed) - 2
         context.steps.append(Step(index, turn.mixed, replaces=True))
     return context
+
+
+def test_the_same_calls_three_times_in_a_row_are_the_last() -> None:
+    context, request = begin()
+    same, other = call("search_context", queries=["a"]), call("search_context", queries=["b"])
+    model = ScriptedModel(
+        calls(same), calls(same), calls(other), calls(same), calls(same), calls(same), says("x")
+    )
+    _, turn = run(context, request, model)
+    assert turn.steps == 6
+    assert turn.answer.text == "x"
+    choices = [orjson.loads(each.body).get("tool_choice") for each in model.requests]
+    assert choices == [None] * 6 + ["none"]
+
+
+def test_a_view_is_fitted_before_each_call_after_a_step() -> None:
+    context, request = begin()
+    model = ScriptedModel(calls(call("fragment_context", num_fragments=2)), says("x"))
+    seen: list[int] = []
+    run(context, request, model, fit=lambda each: seen.append(each.depth))
+    assert seen == [context.depth]
