@@ -154,6 +154,7 @@ def run(
     budget: Budget | None = None,
     clock: Callable[[], float] = lambda: 0.0,
     show_ledger: bool = True,
+    fit: Callable[[Context], None] | None = None,
 ) -> tuple[list[Delta], Turn]:
     """Run a turn to its end; return what the client was handed, and the turn."""
     turn = run_turn(
@@ -162,6 +163,7 @@ def run(
         toolset("full"),
         budget=budget or Budget(),
         show_ledger=show_ledger,
+        fit=fit,
         clock=clock,
     )
     items = list(
