@@ -98,7 +98,7 @@ def test_our_own_tools_can_be_called(name: Any) -> None:
         assert contradiction(orjson.loads(wire)["function"]["parameters"]) is None
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(st.data())
 def test_no_schema_with_a_value_is_taken_for_one_without(data: st.DataObject) -> None:
     schema = data.draw(schemas)
@@ -138,7 +138,7 @@ ANY: st.SearchStrategy[Any] = st.deferred(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(ANY, ANY)
 def test_a_validator_finds_no_value_either(schema: Any, other: Any) -> None:
     whole = {"allOf": [schema], "$defs": {"x": other}}
