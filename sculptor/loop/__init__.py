@@ -10,7 +10,7 @@ from sculptor.loop.drive import (
     drive_blocking,
     relay,
 )
-from sculptor.loop.overflow import fold_to_fit
+from sculptor.loop.overflow import fold_to_fit, view_room
 from sculptor.loop.report import told_context, told_usage
 from sculptor.loop.requests import (
     ClientRequest,
@@ -48,4 +48,5 @@ __all__ = [
     "told_context",
     "told_usage",
     "turn_of",
+    "view_room",
 ]

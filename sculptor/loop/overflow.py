@@ -8,14 +8,28 @@ from collections.abc import Iterator
 
 from sculptor.context import Context
 from sculptor.cutting import cut
+from sculptor.loop.requests import ClientRequest
 from sculptor.operations import Cut, Fold, Piece, Range, Receipt
 from sculptor.state import FragmentId
 
 MARKER_TOKENS = 30
 """About what a fold's marker takes; shorter text is not worth folding."""
 
+_RESERVED_ANSWER_TOKENS = 1_024
+_UNKNOWN_TOKENIZER_RESERVE = 0.05
 _PIECE_TOKENS = 2_000
 _ROUNDS = 4
+
+
+def view_room(window_tokens: int, request: ClientRequest, *, beside_tokens: int = 0) -> int:
+    """Return how many tokens a view may have in a window, by the same count.
+
+    Left free are the answer's share, a margin, and ``beside_tokens``: what goes beside the view.
+    """
+    asked = request.value.get("max_completion_tokens") or request.value.get("max_tokens")
+    reserved = asked if isinstance(asked, int) else _RESERVED_ANSWER_TOKENS
+    room = int(window_tokens * (1 - _UNKNOWN_TOKENIZER_RESERVE))
+    return max(room - min(reserved, window_tokens // 2) - beside_tokens, 0)
 
 
 def fold_to_fit(context: Context, limit_tokens: int) -> list[Receipt]:

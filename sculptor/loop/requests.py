@@ -58,12 +58,12 @@ class ClientRequest:
         return tools if isinstance(tools, list) else ()
 
     @property
-    def tool_wires(self) -> tuple[bytes, ...]:
-        """The same as they came, each in its bytes."""
+    def tools_text(self) -> str:
+        """The same as they came, in one piece; empty where there are none."""
         if not self.client_tools:
-            return ()
-        spans = elements(self.body, self.places["tools"].start)
-        return tuple(self.body[span.start : span.end] for span in spans)
+            return ""
+        span = self.places["tools"]
+        return self.body[span.start : span.end].decode()
 
     @property
     def asks_several(self) -> bool:
@@ -209,7 +209,7 @@ def model_request(
         messages = _paired(request, messages)
     if messages is not None:
         edits["messages"] = b"[" + b",".join(messages) + b"]"
-    own = request.tool_wires
+    own = _client_tool_wires(request)
     offered = (*own, *tools)
     if tools_off and own:
         offered = own
@@ -262,6 +262,13 @@ def _stream_options(request: ClientRequest) -> bytes:
         return b"{}"
     span = request.places["stream_options"]
     return request.body[span.start : span.end]
+
+
+def _client_tool_wires(request: ClientRequest) -> tuple[bytes, ...]:
+    if not request.client_tools:
+        return ()
+    spans = elements(request.body, request.places["tools"].start)
+    return tuple(request.body[span.start : span.end] for span in spans)
 
 
 def _tool_name(tool: Any) -> str:

@@ -17,6 +17,7 @@ from typing import Any, Literal, get_args
 
 import orjson
 
+from sculptor.context import Context
 from sculptor.errors import ContextError, SettingsError
 from sculptor.loop import (
     Budget,
@@ -30,6 +31,7 @@ from sculptor.loop import (
     read_request,
     run_turn,
     told_context,
+    view_room,
 )
 from sculptor.loop.turn import Effect
 from sculptor.messages import parse_message
@@ -46,7 +48,6 @@ Mode = Literal["off", "auto", "on"]
 
 ADMISSION_TOKENS = 4_096
 HEADER = "x-sculptor"
-_RESERVED_ANSWER_TOKENS = 1_024
 _SHRINK = 0.7
 _WINDOW = re.compile(r"maximum context length (?:is|of) (\d+)")
 _log = logging.getLogger("sculptor")
@@ -113,7 +114,7 @@ class Exchange:
         told = _WINDOW.search(complaint)
         limit = int(context.tokens * _SHRINK)
         if told:
-            limit = min(limit, _room(int(told[1]), self.request))
+            limit = min(limit, _room(int(told[1]), self.request, context))
         return bool(fold_to_fit(context, limit))
 
     def summary_request(self, jobs: Sequence[SummaryJob]) -> SummaryRequest:
@@ -178,12 +179,12 @@ class Sculpting:
         reached = context.tokens >= self.options.admission_tokens
         reason = _stand_down(request, self._names)
         if self.options.window_tokens is not None:
-            room = _room(self.options.window_tokens, request)
-            room -= context.counter.count_parts(wire.decode() for wire in request.tool_wires)
+            room = _room(self.options.window_tokens, request, context)
             own = context.counter.count_parts(wire.decode() for wire in self._wires)
             # Where the tools would take half of the room, the view needs it more.
-            reason = reason or ("window" if 2 * own > room else None)
-            reached |= bool(fold_to_fit(context, room if reason else room - own))
+            fits = 2 * own <= room
+            reason = reason or (None if fits else "window")
+            reached |= bool(fold_to_fit(context, room - own if fits else room))
         offered = mode == "on" or conversation.admitted or reached
         if offered and (reason is None or (reason == "tool_choice" and request.forwards_choice)):
             return Exchange(
@@ -250,11 +251,10 @@ def _stand_down(request: ClientRequest, names: frozenset[str]) -> str | None:
     return "functions" if legacy else request.stand_down(names)
 
 
-def _room(window_tokens: int, request: ClientRequest) -> int:
-    """Return the tokens a view may have in a window, room for the answer left."""
-    asked = request.value.get("max_completion_tokens") or request.value.get("max_tokens")
-    reserved = asked if isinstance(asked, int) else _RESERVED_ANSWER_TOKENS
-    return int(window_tokens * 0.95) - min(reserved, window_tokens // 2)
+def _room(window_tokens: int, request: ClientRequest, context: Context) -> int:
+    """Return the tokens a view may have in a window, room for the answer and the tools left."""
+    beside = context.counter.count(request.tools_text)
+    return view_room(window_tokens, request, beside_tokens=beside)
 
 
 def _is_raw(arguments: Mapping[str, Any]) -> bool:

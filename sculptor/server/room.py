@@ -9,16 +9,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from sculptor.errors import UpstreamStatus
-from sculptor.loop import ClientRequest, Turn
+from sculptor.loop import ClientRequest, Turn, view_room
 from sculptor.rendering import original_tokens
 from sculptor.server.backends import Backend
 from sculptor.server.live_lane import LaneName, LiveLane
 from sculptor.server.settings import Settings
 from sculptor.tokens import LEAST_TELLING_TOKENS, Calibration, TokenCounter
 
-_RESERVED_ANSWER_TOKENS = 1_024
 _KNOWN_LANES = 4_096
-_UNKNOWN_TOKENIZER_RESERVE = 0.05
 _OVERFLOW_WORDS = (b"context_length_exceeded", b"maximum context length", b"context window")
 _TOLD_WINDOW = re.compile(r"(?:maximum context length|context window)\D{0,40}?(\d{3,8})", re.I)
 
@@ -54,16 +52,12 @@ class Room:
             counted = int((known.window or wanted) / learned)
         else:
             counted = min(wanted, int(own / max(learned, self._backend.tokens_per_counted)))
-        asked = request.value.get("max_completion_tokens") or request.value.get("max_tokens")
-        reserved = asked if isinstance(asked, int) else _RESERVED_ANSWER_TOKENS
-        room = int(counted * (1 - _UNKNOWN_TOKENIZER_RESERVE)) - min(reserved, counted // 2)
-        return max(room - self.of_tools(request, request.tool_wires), 0)
+        beside = 0 if self.is_soft else self._counter_of(request.model).count(request.tools_text)
+        return view_room(counted, request, beside_tokens=beside)
 
     def of_tools(self, request: ClientRequest, wires: Sequence[bytes]) -> int:
-        """Return how many tokens of a view's room definitions of tools take."""
-        if self.is_soft:
-            return 0
-        return self._counted(request, wires)
+        """Return how many tokens of a view's room definitions of our tools take."""
+        return 0 if self.is_soft else self._counted(request, wires)
 
     def original_tokens(self, request: ClientRequest) -> int:
         """Count what a client sent."""
@@ -82,7 +76,8 @@ class Room:
         if max((tokens.prompt_tokens for tokens, _ in told), default=0) < LEAST_TELLING_TOKENS:
             return
         shown = self.original_tokens(request) if live.made is None else live.made.tokens
-        beside = self._counted(request, (*request.tool_wires, *own))
+        beside = self._counter_of(request.model).count(request.tools_text)
+        beside += self._counted(request, own)
         known = self._take(live, request)
         for tokens, view_tokens in told:
             counted = (view_tokens or shown) + beside

@@ -149,13 +149,8 @@ def _refuse_found(found: str | None, where: str, *, code: str) -> None:
 
 
 def _limit(value: Body) -> int:
-    for name in ("max_completion_tokens", "max_tokens"):
-        limit = value.get(name)
-        if limit is not None:
-            if not isinstance(limit, int) or isinstance(limit, bool) or limit < 1:
-                raise refusal(name, "must be a whole number of at least 1")
-            return limit
-    return ANSWER_TOKENS
+    asked = (value.get(name) for name in ("max_completion_tokens", "max_tokens"))
+    return next((limit for limit in asked if limit is not None), ANSWER_TOKENS)
 
 
 def _sampling(value: Body, *, logprobs: bool) -> Sampling:
