@@ -205,7 +205,10 @@ def _cells(answers: list[Answered]) -> list[dict[str, Any]]:
 
 def _about(count: int) -> dict[str, Any]:
     commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True
+        ["git", "-C", str(Path(__file__).parent), "rev-parse", "--short", "HEAD"],
+        capture_output=True,
+        text=True,
+        check=True,
     )
     return {
         "command": f"python evals/recipes/mom/everyday.py --out FOLDER --n {count}",
