@@ -19,6 +19,9 @@ from sculptor.mom.layers.mixer import PROVEN_WIDTHS
 RECALL = {
     "recall": MixerConfig(d_model=128, heads=2, key_dim=32, value_dim=32),
     "recall wide": MixerConfig(d_model=128, heads=5, key_dim=32, value_dim=64, memories=0, top_k=0),
+    "recall wide keys": MixerConfig(
+        d_model=128, heads=5, key_dim=64, value_dim=32, memories=0, top_k=0
+    ),
 }
 OTHERS = {
     "16": MixerConfig(d_model=64, heads=4, key_dim=16, value_dim=16),

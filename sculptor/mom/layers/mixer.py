@@ -24,7 +24,7 @@ from sculptor.mom.ops.routing import Route, RowPlan, route
 
 Backend = Literal["auto", "torch", "triton"]
 
-PROVEN_WIDTHS = {64, 128, 256}
+PROVEN_WIDTHS = {32, 64, 128, 256}
 """Widths of a head's keys and values at which the kernels were compared on a card."""
 
 

@@ -5,7 +5,7 @@ resumed anywhere. Evaluation draws from another stream of the same seed and neve
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from typing import Literal, Protocol
 
 import numpy as np
@@ -64,12 +64,15 @@ class Mqar:
 
     ``pairs`` keys with their values stand first; then, at random places among filler, every key
     stands once more and its value is to be told. Token 0 is filler; keys are the lower half of
-    the rest, values the upper.
+    the rest, values the upper. Where ``least_pairs`` is given, training examples have from so many
+    pairs up to all, few as likely as many by their order of magnitude, and ask for each again and
+    again: recall begins on few. Exams have all.
     """
 
     pairs: int
     length: int
     vocab_size: int
+    least_pairs: int = 0
 
     def __post_init__(self) -> None:
         if self.length < 3 * self.pairs:
@@ -82,6 +85,11 @@ class Mqar:
                 f"vocab_size={self.vocab_size} holds too few keys for pairs={self.pairs}; "
                 f"give at least {2 * self.pairs + 1}."
             )
+        if not 0 <= self.least_pairs <= self.pairs:
+            raise ValueError(
+                f"least_pairs={self.least_pairs} must lie between 0 (always all) and "
+                f"pairs={self.pairs}."
+            )
 
     def make(
         self,
@@ -91,16 +99,20 @@ class Mqar:
         step: int | None = None,
         share: slice = slice(None),
     ) -> Batch:
-        """Draw ``examples`` sequences, alike at every step, and return those in ``share``."""
+        """Draw ``examples`` sequences and return those in ``share``."""
         half = (self.vocab_size - 1) // 2
         keys = 1 + _distinct(rng, examples, choices=half, take=self.pairs)
         values = 1 + half + rng.integers(half, size=(examples, self.pairs))
+        counts = _counts(rng, examples, least=self.least_pairs, most=self.pairs, step=step)
+        table = np.arange(self.pairs) < counts
         tokens = np.zeros((examples, self.length), dtype=np.int64)
-        tokens[:, 0 : 2 * self.pairs : 2] = keys
-        tokens[:, 1 : 2 * self.pairs : 2] = values
+        tokens[:, 0 : 2 * self.pairs : 2] = keys * table
+        tokens[:, 1 : 2 * self.pairs : 2] = values * table
         room = self.length - 2 * self.pairs
         asked = 2 * self.pairs + _distinct(rng, examples, choices=room, take=self.pairs)
-        return _with_answers(tokens[share], at=asked[share], ask=keys[share], answers=values[share])
+        row, which = np.arange(examples)[:, None], np.arange(self.pairs) % counts
+        ask, answers = keys[row, which], values[row, which]
+        return _with_answers(tokens[share], at=asked[share], ask=ask[share], answers=answers[share])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,12 +120,14 @@ class Overwrite:
     """Keys are assigned values again and again; the last value is to be told.
 
     ``keys`` live keys, ``updates`` assignments in all (every key at least once), then every key is
-    asked for once, in random order, at the end.
+    asked for once, in random order, at the end. Where ``least_keys`` is given, training examples
+    have from so many keys up to all, as `Mqar` has pairs, with as many assignments and questions.
     """
 
     keys: int
     updates: int
     vocab_size: int
+    least_keys: int = 0
 
     def __post_init__(self) -> None:
         if self.updates < self.keys:
@@ -124,6 +138,11 @@ class Overwrite:
             raise ValueError(
                 f"vocab_size={self.vocab_size} holds too few keys; "
                 f"give at least {2 * self.keys + 1}."
+            )
+        if not 0 <= self.least_keys <= self.keys:
+            raise ValueError(
+                f"least_keys={self.least_keys} must lie between 0 (always all) and "
+                f"keys={self.keys}."
             )
 
     @property
@@ -139,11 +158,12 @@ class Overwrite:
         step: int | None = None,
         share: slice = slice(None),
     ) -> Batch:
-        """Draw ``examples`` sequences, alike at every step, and return those in ``share``."""
+        """Draw ``examples`` sequences and return those in ``share``."""
         half = (self.vocab_size - 1) // 2
+        counts = _counts(rng, examples, least=self.least_keys, most=self.keys, step=step)
         names = 1 + _distinct(rng, examples, choices=half, take=self.keys)
-        which = rng.integers(self.keys, size=(examples, self.updates))
-        which[:, : self.keys] = np.arange(self.keys)
+        which = rng.integers(counts, size=(examples, self.updates))
+        which[:, : self.keys] = np.arange(self.keys) % counts
         which = rng.permuted(which, axis=1)
         values = 1 + half + rng.integers(half, size=(examples, self.updates))
         tokens = np.zeros((examples, self.length), dtype=np.int64)
@@ -153,7 +173,7 @@ class Overwrite:
         last = np.zeros((examples, self.keys), dtype=np.int64)
         for i in range(self.updates):
             last[np.arange(examples), which[:, i]] = values[:, i]
-        order = _distinct(rng, examples, choices=self.keys, take=self.keys)
+        order = _distinct(rng, examples, choices=self.keys, take=self.keys) % counts
         asked = np.broadcast_to(2 * self.updates + np.arange(self.keys), order.shape)
         ask, answers = names[row, order], last[row, order]
         return _with_answers(tokens[share], at=asked[share], ask=ask[share], answers=answers[share])
@@ -187,14 +207,26 @@ def task_from_dict(values: Mapping[str, object]) -> Task:
         raise ValueError(
             f"Unknown task kind {values.get('kind')!r}; known: language, mqar, overwrite."
         )
-    wanted = {f.name for f in fields(kind)}
-    if set(given) != wanted:
-        raise ValueError(f"Task {values['kind']!r} takes exactly {', '.join(sorted(wanted))}.")
+    known = {f.name: f.default is not MISSING for f in fields(kind)}
+    needed = {name for name, has_default in known.items() if not has_default}
+    if not needed <= set(given) <= set(known):
+        may = "".join(f", and may have {name}" for name in sorted(set(known) - needed))
+        raise ValueError(f"Task {values['kind']!r} takes {', '.join(sorted(needed))}{may}.")
     return kind(**{name: int(str(value)) for name, value in given.items()})
 
 
 def _distinct(rng: np.random.Generator, examples: int, *, choices: int, take: int) -> Tokens:
     return rng.random((examples, choices)).argsort(axis=1)[:, :take].astype(np.int64)
+
+
+def _counts(
+    rng: np.random.Generator, examples: int, *, least: int, most: int, step: int | None
+) -> Tokens:
+    """Return how much each example has ``[examples, 1]``: ``most``, but in training that grows."""
+    if step is None or not least:
+        return np.full((examples, 1), most)
+    drawn = least * (most / least) ** rng.random((examples, 1))
+    return drawn.round().astype(np.int64)
 
 
 def _with_answers(tokens: Tokens, *, at: Tokens, ask: Tokens, answers: Tokens) -> Batch:
