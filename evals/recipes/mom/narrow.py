@@ -45,9 +45,9 @@ def main() -> int:
         check_layers(figures, {"16": OTHERS["16"]}, lengths=[20, 0, 1])
     else:
         check_layers(figures, RECALL, lengths=[700, 0, 65, 1, 258])
-        # A batch of the study: 128 texts of 256 tokens.
-        whole = {f"{name}, whole batch": shape for name, shape in RECALL.items()}
-        check_layers(figures, whole, lengths=[256] * 128)
+        # As many texts of a study's batch as the fp64 form holds in memory.
+        whole = {f"{name}, many texts": shape for name, shape in RECALL.items()}
+        check_layers(figures, whole, lengths=[256] * 16)
         check_steps(figures, RECALL)
         check_pieces(figures, {"recall": RECALL["recall"]}, length=20_000)
         check_layers(figures, OTHERS, lengths=[700, 0, 65, 1, 258])
