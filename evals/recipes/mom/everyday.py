@@ -92,7 +92,7 @@ def moved(rng: random.Random, lines: int) -> Asked:
     last: dict[str, str] = {}
     rows = []
     for _ in range(lines):
-        name, city = f"{rng.choice(_FIRST)} {rng.choice(_LAST)}", rng.choice(_CITIES)
+        name, city = _somebody(rng), rng.choice(_CITIES)
         last[name] = city
         rows.append(f"{name} {rng.choice(['lives in', 'moved to', 'has gone to'])} {city}.")
     name = rng.choice(sorted(last))
@@ -117,11 +117,66 @@ def absent(rng: random.Random, lines: int) -> Asked:
     return Asked(text=asked.text, question="Where is the telescope kept?", wanted="not in the text")
 
 
+def mended(rng: random.Random, lines: int) -> Asked:
+    """Ask for who did something that is told from the other end."""
+    rows, by = [], {}
+    for number in range(lines):
+        thing, who = f"{rng.choice(_THINGS)} {number + 1}", _somebody(rng)
+        by[thing] = who
+        rows.append(f"The {thing} was mended by {who}.")
+    thing = rng.choice(sorted(by))
+    return Asked(text=" ".join(rows), question=f"Who mended the {thing}?", wanted=by[thing])
+
+
+def leaving(rng: random.Random, lines: int) -> Asked:
+    """Ask when something happens."""
+    rows, when = [], {}
+    for number in range(lines):
+        ferry, hour = f"ferry {number + 101}", f"{rng.randrange(24)}:{rng.randrange(60):02d}"
+        when[ferry] = hour
+        rows.append(f"{ferry.capitalize()} to {rng.choice(_CITIES)} leaves at {hour}.")
+    ferry = rng.choice(sorted(when))
+    return Asked(text="\n".join(rows), question=f"When does {ferry} leave?", wanted=when[ferry])
+
+
+def bottles(rng: random.Random, lines: int) -> Asked:
+    """Ask how many of something there are."""
+    rows, found = [], {}
+    for number in range(lines):
+        shelf, count = f"shelf {number + 1}", str(rng.randint(10, 99))
+        found[shelf] = count
+        rows.append(f"- {shelf} bears {count} bottles")
+    shelf = rng.choice(sorted(found))
+    question = f"How many bottles does {shelf} bear?"
+    return Asked(text="\n".join(rows), question=question, wanted=found[shelf])
+
+
+def late(rng: random.Random, lines: int) -> Asked:
+    """Ask for a reason."""
+    rows, why = [], {}
+    for _ in range(lines):
+        who = _somebody(rng)
+        if who in why:
+            continue
+        why[who] = f"the {rng.choice(_THINGS)} in the {rng.choice(_ROOMS)} broke"
+        rows.append(f"{who} was late because {why[who]}.")
+    who = rng.choice(sorted(why))
+    return Asked(text=" ".join(rows), question=f"Why was {who} late?", wanted=why[who])
+
+
+def _somebody(rng: random.Random) -> str:
+    return f"{rng.choice(_FIRST)} {rng.choice(_LAST)}"
+
+
 KINDS: Mapping[str, Callable[[random.Random, int], Asked]] = {
     "newest value in a list": newest,
     "newest value in prose": moved,
     "a fact said once": kept,
     "what is not there": absent,
+    "who did it": mended,
+    "when it happens": leaving,
+    "how many": bottles,
+    "a reason": late,
 }
 
 
@@ -131,19 +186,22 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--n", type=int, default=20, help="questions of a kind and length")
     parser.add_argument("--weights", default="", help="folder of weights; else the shipped ones")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--at-a-time", type=int, default=4, help="questions answered side by side")
     arguments = parser.parse_args()
     values = {"port": 0, "store": "memory", "backend": "mom", "drain_seconds": 0}
-    settings = Settings.model_validate({**values, "mom_weights": arguments.weights})
+    model = {"mom_weights": arguments.weights, "mom_device": arguments.device}
+    settings = Settings.model_validate({**values, **model})
     url, stop = serve_in_thread(settings)
     try:
         jobs = list(_jobs(arguments.n))
-        with ThreadPoolExecutor(4) as pool:
+        with ThreadPoolExecutor(arguments.at_a_time) as pool:
             answers = list(pool.map(partial(_ask, url), *zip(*jobs, strict=True)))
     finally:
         stop()
     arguments.out.mkdir(parents=True, exist_ok=True)
     result = {
-        **_about(arguments.n),
+        **_about(arguments),
         "cells": _cells(answers),
         "answers": list(map(asdict, answers)),
     }
@@ -203,7 +261,7 @@ def _cells(answers: list[Answered]) -> list[dict[str, Any]]:
     return cells
 
 
-def _about(count: int) -> dict[str, Any]:
+def _about(arguments: argparse.Namespace) -> dict[str, Any]:
     commit = subprocess.run(
         ["git", "-C", str(Path(__file__).parent), "rev-parse", "--short", "HEAD"],
         capture_output=True,
@@ -211,10 +269,13 @@ def _about(count: int) -> dict[str, Any]:
         check=True,
     )
     return {
-        "command": f"python evals/recipes/mom/everyday.py --out FOLDER --n {count}",
+        "command": "python evals/recipes/mom/everyday.py --out FOLDER"
+        f" --n {arguments.n} --device {arguments.device} --at-a-time {arguments.at_a_time}",
         "commit": commit.stdout.strip(),
         "date": time.strftime("%Y-%m-%d", time.gmtime()),
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores"
+        + (", one H200" if arguments.device == "cuda" else ""),
+        "at_a_time": arguments.at_a_time,
         "seed": SEED,
     }
 
@@ -235,8 +296,8 @@ def report(result: Mapping[str, Any]) -> str:
 
 Questions over text that no benchmark and no part of the training corpus made, looked at only after
 the weights stood fast. Right is an answer that holds the word wanted. Through the proxy on
-{result["machine"]}, commit `{result["commit"]}`, {result["date"]}; 95 % Wilson intervals; four at a
-time. Offered: answers before which the tools were offered.
+{result["machine"]}, commit `{result["commit"]}`, {result["date"]}; 95 % Wilson intervals;
+{result["at_a_time"]} at a time. Offered: answers before which the tools were offered.
 
 `{result["command"]}`
 

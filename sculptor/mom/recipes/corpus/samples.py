@@ -20,6 +20,7 @@ from sculptor.mom.recipes.corpus.families import (
     client_calls,
     needles,
     requests,
+    statements,
     tool_logs,
     updates,
     whereabouts,
@@ -67,6 +68,7 @@ FAMILIES: Mapping[str, Family] = {
     "client_calls": client_calls.draw,
     "requests": requests.draw,
     "chat": chat.draw,
+    "statements": statements.draw,
     "whereabouts": whereabouts.draw,
     "tool_sheets": tool_logs.draw_sheets,
 }

@@ -56,7 +56,7 @@ def draw_stream(rng: random.Random, *, chars: int) -> Stream:
     says = rng.sample(SAYING, rng.choice((1, 1, 2)))
     naming = rng.choice(NAMING)
     count = max(3, chars // _record_chars(rng, surface, naming, says))
-    items = distinct(rng, naming, _skewed(rng, 2, max(2, min(MOST_ITEMS, count // 2))))
+    items = distinct(rng, naming, skewed(rng, 2, max(2, min(MOST_ITEMS, count // 2))))
     if surface.is_bordered and rng.random() < 0.35:
         items = related(rng, len(items)) if rng.random() < 0.6 else _with_endings(rng, items)
     records: list[tuple[str, str]] = []
@@ -88,7 +88,7 @@ def _with_endings(rng: random.Random, items: Sequence[str]) -> list[str]:
     return [*items[:1], longer, *items[2:]] if len(items) > 1 else [*items]
 
 
-def _skewed(rng: random.Random, least: int, most: int) -> int:
+def skewed(rng: random.Random, least: int, most: int) -> int:
     """Draw a number, small ones as likely as large ones by their order of magnitude."""
     return int(least * (most / least) ** rng.random() + 0.5)
 

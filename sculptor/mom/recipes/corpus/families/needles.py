@@ -8,7 +8,7 @@ import random
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from sculptor.mom.recipes.corpus.instructions import notes, roles
+from sculptor.mom.recipes.corpus.framing import ABSENT, frame
 from sculptor.mom.recipes.corpus.moves import (
     QUESTION_CHARS,
     Ask,
@@ -17,7 +17,7 @@ from sculptor.mom.recipes.corpus.moves import (
     search_then_say,
 )
 from sculptor.mom.recipes.corpus.prose import essay
-from sculptor.mom.recipes.corpus.scene import Scene, Wire, one_answer, user
+from sculptor.mom.recipes.corpus.scene import Scene, Wire, one_answer
 from sculptor.mom.recipes.corpus.words import (
     SAYING,
     Draw,
@@ -74,26 +74,6 @@ _ENDINGS = (
     "Give me this sentence, complete: {}",
     "Your line: {}",
 )
-_FRAMES = (
-    ("Read this first.\n\n", "\n\nNow a question. "),
-    ("<text>\n", "\n</text>\n\nGoing by the text: "),
-    ("Here is a long piece of writing; I want one thing from it.\n---\n", "\n---\n"),
-    ("", "\n\n"),
-    ("Notes, in no order:\n\n", "\n\nFrom the notes: "),
-    ("[begin]\n", "\n[end]\n"),
-    ("What somebody typed up:\n", "\nWhat I want to know: "),
-    ("Long reading ahead. ", "\n\nQ: "),
-)
-_ABSENT = (
-    ("", "{a} is not in the text."),
-    ("", "{a} is not in the text."),
-    (" If that is not told, say so.", "The text says nothing about {a}."),
-    (" Say 'That is not in the text.' if it is not.", "That is not in the text."),
-    (" Or write: nothing about {a}", "nothing about {a}"),
-)
-"""A hint with the question, and what is told where nothing is found; one decides the other."""
-
-
 _SUBJECTS: Sequence[Draw] = (
     *(place, name, phrase, pair_of_words, compound_name, compound_name),
     *(grouped_hexadecimal, code, label, made_up),
@@ -146,7 +126,7 @@ def _draw(rng: random.Random, chars: int) -> Scene | None:
     if sum(map(len, questions)) > QUESTION_CHARS:
         return None
     at_start = rng.random() < 0.15
-    said = _frame(rng, text, " ".join(questions), at_start=at_start)
+    said = frame(rng, text, " ".join(questions), at_start=at_start)
     asks = [Ask(query=fact.subject, line=fact.line(full=full)) for fact in asked]
     return _scene(said, asks, planted, at_start=at_start)
 
@@ -175,9 +155,9 @@ def _scene(
 
 def _absent(rng: random.Random, text: str) -> Scene | None:
     (fact,) = _facts(rng, 1)
-    hint, told = rng.choice(_ABSENT)
+    hint, told = rng.choice(ABSENT)
     question = fact.question + hint.format(a=fact.subject)
-    said = _frame(rng, text, question, at_start=False)
+    said = frame(rng, text, question, at_start=False)
     if fact.subject in text:
         return None
     chars = len(text)
@@ -233,15 +213,3 @@ def _plant(rng: random.Random, paragraphs: list[str], facts: Sequence[str]) -> s
         at = rng.randrange(len(paragraphs))
         paragraphs[at] = f"{paragraphs[at]} {fact}"
     return rng.choice(("\n\n", "\n")).join(paragraphs)
-
-
-def _frame(rng: random.Random, text: str, question: str, *, at_start: bool) -> list[Wire]:
-    if at_start:
-        return [user(f"{question}\n\nThe text:\n\n{text}")]
-    before, after = rng.choice(_FRAMES)
-    before = f"{lead}\n{before}" if (lead := roles(rng)) else before
-    if rng.random() < 0.3:
-        question = f"{question} {notes(rng)}".rstrip()
-    if rng.random() < 0.2:
-        return [user(f"{before}{text}"), {"role": "assistant", "content": "Read."}, user(question)]
-    return [user(f"{before}{text}{after}{question}")]
