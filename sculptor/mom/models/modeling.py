@@ -167,7 +167,8 @@ class MomModel(nn.Module):
             )
         if packed.spare:
             state = state.with_spare()
-        x = self.embedding[packed.tokens]
+        # Not by an index: its backward pass adds the rows of a token one after the other.
+        x = functional.embedding(packed.tokens, self.embedding)
         x = x if self.compute_dtype is None else x.to(self.compute_dtype)
         after, routes = [], []
         for block, before in zip(self._blocks(), state.layers, strict=True):

@@ -70,7 +70,8 @@ class TensorBatch:
         if missing < 0:
             return self
         cu = self.cu_seqlens
-        idle = self.weights.argmin().expand(asked - self.asked.numel())
+        # Different ones: gradients of one row would be added one after the other.
+        idle = self.weights.argsort()[: asked - self.asked.numel()]
         return replace(
             self,
             asked=torch.cat([self.asked, idle]),

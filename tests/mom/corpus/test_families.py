@@ -7,7 +7,7 @@ import orjson
 import pytest
 
 from sculptor.mom.recipes.corpus import FAMILIES, Played, Scene
-from sculptor.mom.recipes.corpus.families import chains, needles, tool_logs, updates
+from sculptor.mom.recipes.corpus.families import chains, needles, statements, tool_logs, updates
 from sculptor.mom.recipes.corpus.moves import PER_CALL, Ask, batches
 from sculptor.mom.recipes.corpus.reserved import is_reserved, reserved_words
 from sculptor.mom.recipes.corpus.rollout import play
@@ -63,7 +63,9 @@ def test_every_family_plays_in_both_forms_at_every_length(name, chars) -> None:
             assert ("search_context" in names) == (form == "tools")
 
 
-@pytest.mark.parametrize("draw", [updates.draw, needles.draw, chains.draw, tool_logs.draw])
+@pytest.mark.parametrize(
+    "draw", [updates.draw, needles.draw, chains.draw, tool_logs.draw, statements.draw]
+)
 def test_both_forms_tell_the_same(draw) -> None:
     looked_up = 0
     for seed in range(30):

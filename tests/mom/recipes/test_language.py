@@ -165,6 +165,9 @@ def test_a_levelled_batch_is_the_same_work_in_a_fixed_shape() -> None:
             gradients = torch.autograd.grad(parts.total, list(model.parameters()))
             told.append([parts.total.detach(), *gradients])
         assert not batch.fits(form)
+        idle = form.asked[len(batch.asked) :]
+        assert len(idle.unique()) == len(idle) > 0
+        assert not form.weights[idle].any()
         shapes.append([x.shape for x in form.tensors()])
         for one, two in zip(*told[-2:], strict=True):
             torch.testing.assert_close(one, two)
