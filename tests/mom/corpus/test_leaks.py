@@ -4,11 +4,14 @@ import orjson
 import pytest
 
 from sculptor.evals.registry import find_task
-from sculptor.mom.recipes.corpus import Mix, iter_texts, make_sample
+from sculptor.mom.recipes.corpus import FAMILIES, HELD_OUT, Mix, iter_texts, make_sample
 from sculptor.mom.recipes.corpus.leaks import find_leaks, main
 from sculptor.mom.recipes.corpus.rollout import texts_of
 
-MIX = Mix(chars={300: 1, 2_000: 2, 5_000: 1})
+MIX = Mix(
+    families=dict.fromkeys(sorted(FAMILIES.keys() - HELD_OUT), 1.0),
+    chars={300: 1, 2_000: 2, 5_000: 1},
+)
 
 
 def test_the_corpus_holds_nothing_of_an_evaluation() -> None:

@@ -25,7 +25,7 @@ from sculptor.evals.needlebench.kinship import GENERATIONS, templates
 from sculptor.evals.registry import load_tasks
 from sculptor.mom.recipes.corpus.reserved import reserved_names, words_of
 from sculptor.mom.recipes.corpus.rollout import texts_of
-from sculptor.mom.recipes.corpus.samples import Mix, make_sample
+from sculptor.mom.recipes.corpus.samples import FAMILIES, HELD_OUT, Mix, make_sample
 
 STRETCH_WORDS = 6
 _RECORDS = 40
@@ -135,7 +135,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--samples", type=int, default=1000, help="samples to check")
     parser.add_argument("--seed", type=int, default=0, help="seed of the samples")
     chosen = parser.parse_args(arguments)
-    mix = Mix()
+    mix = Mix(families=dict.fromkeys(sorted(FAMILIES.keys() - HELD_OUT), 1.0))
     instances = (
         instance
         for index in range(chosen.samples)
