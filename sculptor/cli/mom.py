@@ -149,7 +149,11 @@ def train(
     except ValueError as error:
         _fail(str(error))
     try:
-        line = trainer.run(until=until or None, seconds=seconds or math.inf)
+        line = trainer.run(
+            until=until or None,
+            seconds=seconds or math.inf,
+            tell=None if trainer.place.rank else _progress,
+        )
     except FloatingPointError as error:
         _fail(str(error))
     if trainer.place.rank:

@@ -6,7 +6,8 @@ what is missing, whatever the number of processes. ``FOLDER/result.json`` holds 
 ``report.md`` and the charts are made from it (``--report-only``: made again); ``answers.json`` has
 a digest of each answer, for `parity.py`. On GPUs:
 ``--device cuda --gpus 4 --processes 32 --concurrency 16``: beside the model a sample takes a third
-of a second of one core. With ``--seconds 0`` nothing is begun, only counted.
+of a second of one core. With ``--seconds 0`` nothing is begun, only counted. ``--also RESULT``
+takes over the cells that were answered before by the same weights and are not answered here.
 """
 
 import argparse
@@ -24,7 +25,7 @@ from typing import Any
 from model_cells import CELLS, Cell, chosen_cells, jobs_of
 from model_numbers import cell_json
 from model_pages import write_pages
-from model_records import cell_folder, digest_of, done_jobs, rows_of
+from model_records import cell_folder, cells_before, digest_of, done_jobs, rows_of
 from model_worker import Work, answer_share
 
 from sculptor.errors import EvalError, SettingsError
@@ -70,6 +71,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--unheld", action="store_true", help="let the model write freely, its calls unconstrained"
     )
+    parser.add_argument("--also", type=Path, help="result.json to take missing cells from")
     parser.add_argument("--report-only", action="store_true")
     return parser
 
@@ -103,7 +105,7 @@ def _run(options: argparse.Namespace) -> int:
         with (options.out / "runs" / "sittings.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps(_sitting(options)) + "\n")
         failed = _answer(work)
-    _write_result(options.out, model)
+    _write_result(options.out, model, also=options.also)
     return failed
 
 
@@ -171,11 +173,11 @@ def _sitting(options: argparse.Namespace) -> dict[str, object]:
     }
 
 
-def _write_result(out: Path, model: LoadedModel) -> None:
+def _write_result(out: Path, model: LoadedModel, *, also: Path | None) -> None:
     """Count all cells that have samples, whichever call answered them; the last one is named.
 
     Raises:
-        EvalError: nothing was ever answered.
+        EvalError: nothing was ever answered, or ``also`` is of other weights.
     """
     path = out / "runs" / "sittings.jsonl"
     if not path.exists():
@@ -203,12 +205,15 @@ def _write_result(out: Path, model: LoadedModel) -> None:
             if rows[name]
         ],
     }
-    (out / "result.json").write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
     answers = {
         name: {index: digest_of(row) for index, row in of.items()}
         for name, of in rows.items()
         if of
     }
+    if also:
+        value["cells"] += cells_before(also, value)
+        answers = json.loads(also.with_name("answers.json").read_text(encoding="utf-8")) | answers
+    (out / "result.json").write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
     (out / "answers.json").write_text(json.dumps(answers, indent=0) + "\n", encoding="utf-8")
 
 

@@ -59,8 +59,20 @@ def _page(result: Json, charts: Sequence[str]) -> str:
     for cell in cells:
         head = (*cell["names"], *_HEAD[1:])
         rows = [_row(_setting(s["setting"]), s) for s in cell["settings"]]
-        lines += ["", f"## {cell['task']}, {cell['arm']}", "", *_table(head, rows)]
+        lines += ["", f"## {cell['task']}, {cell['arm']}", ""]
+        lines += [*_before(cell), *_table(head, rows)]
     return "\n".join([*lines, ""])
+
+
+def _before(cell: Json) -> list[str]:
+    """Return what is said above a cell that was answered before the others."""
+    before = cell.get("before")
+    if before is None:
+        return []
+    told = (
+        f"Answered before, {before['made']}, {before['device']}, commit `{before['commit'][:12]}`"
+    )
+    return [f"{told}: `{before['command']}`. {before['note']}".rstrip(), ""]
 
 
 def _setting(setting: Json) -> str:

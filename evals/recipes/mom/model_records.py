@@ -13,6 +13,7 @@ from typing import Any
 import orjson
 from model_cells import Cell, Job
 
+from sculptor.errors import EvalError
 from sculptor.evals.runs.records import RECORDS_FILE, RecordFile
 
 TRACED = 2
@@ -71,6 +72,25 @@ def done_jobs(folder: Path, cells: Sequence[Cell]) -> set[Job]:
         for index, row in rows_of(folder, cell).items()
         if row["error"] is None
     }
+
+
+def cells_before(path: Path, value: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the cells of an earlier ``result.json`` that a result lacks, with their origin.
+
+    Raises:
+        EvalError: the earlier one is of other weights, or is none.
+    """
+    try:
+        result = orjson.loads(path.read_bytes())
+        weights, cells = result["weights"]["fingerprint"], result["cells"]
+    except (OSError, ValueError, TypeError, KeyError) as problem:
+        raise EvalError(f"{path} is no result of this program: {problem!r}") from problem
+    if weights != value["weights"]["fingerprint"]:
+        raise EvalError(f"{path} is of the weights {weights}, not of those that are examined here.")
+    origin = {name: result[name] for name in ("command", "commit", "made")}
+    origin |= {"device": result["machine"]["device"], "note": result.get("note", "")}
+    here = {(cell["task"], cell["arm"]) for cell in value["cells"]}
+    return [{"before": origin} | cell for cell in cells if (cell["task"], cell["arm"]) not in here]
 
 
 def shortened(line: bytes, *, traced: bool) -> bytes:

@@ -1,9 +1,9 @@
-"""Whether the kernels are right on a card at heads narrower than 64; the first thing to run there.
+"""Whether the kernels are right on a card at heads narrower than 64.
 
 ``python evals/recipes/mom/narrow.py --out FOLDER`` compares the layers of the recall studies and
 other narrow heads with the fp64 form, forward and backward, pieces and decode steps: a line of
-``FOLDER/narrow.jsonl`` each, ``ok`` or what is over its bound. The layer keeps to plain PyTorch at
-these widths by itself until they stand in `PROVEN_WIDTHS`; here they are taken for proven.
+``FOLDER/narrow.jsonl`` each, ``ok`` or what is over its bound. To be run before a new width joins
+`PROVEN_WIDTHS`, and after the assembler changed.
 """
 
 import argparse
@@ -14,7 +14,6 @@ from correctness import check_layers, check_pieces, check_steps
 from figures import Figures
 
 from sculptor.mom.layers.config import MixerConfig
-from sculptor.mom.layers.mixer import PROVEN_WIDTHS
 
 RECALL = {
     "recall": MixerConfig(d_model=128, heads=2, key_dim=32, value_dim=32),
@@ -39,7 +38,6 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="the smallest alone")
     arguments = parser.parse_args()
     torch.manual_seed(0)
-    PROVEN_WIDTHS.update({16, 32})
     figures = Figures(arguments.out / "narrow.jsonl", seconds=arguments.seconds)
     if arguments.quick:
         check_layers(figures, {"16": OTHERS["16"]}, lengths=[20, 0, 1])

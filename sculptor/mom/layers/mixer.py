@@ -24,7 +24,7 @@ from sculptor.mom.ops.routing import Route, RowPlan, route
 
 Backend = Literal["auto", "torch", "triton"]
 
-PROVEN_WIDTHS = {32, 64, 128, 256}
+PROVEN_WIDTHS = {16, 32, 64, 128, 256}
 """Widths of a head's keys and values at which the kernels were compared on a card."""
 
 
@@ -157,9 +157,8 @@ class Mixer(nn.Module):
     def uses_kernels(self, x: Tensor) -> bool:
         """Whether the Triton form runs on ``x``: asked for, or a GPU tensor with Triton there.
 
-        By itself it runs heads of `PROVEN_WIDTHS` alone: at 32 the assembler in Triton 3.6 (ptxas
-        12.8.93) made code that read outside of its memory on an H200. Narrow heads have other
-        chunks since (`kernels.launches.chunk_rows`), which no card has run yet.
+        By itself it runs heads of `PROVEN_WIDTHS` alone: what the assembler makes of a width is
+        only known once a card has run it (`kernels.launches.chunk_rows`).
         """
         if self.backend == "auto":
             proven = {self.config.key_dim, self.config.value_dim} <= PROVEN_WIDTHS

@@ -9,6 +9,7 @@ import json
 import math
 import os
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -92,11 +93,18 @@ class Trainer:
         if place.device.type == "cuda" and place.world == 1:
             self._captured = CapturedStep(self._work, model=self.model, optimizers=self.optimizers)
 
-    def run(self, *, until: int | None = None, seconds: float = math.inf) -> MetricsLine | None:
+    def run(
+        self,
+        *,
+        until: int | None = None,
+        seconds: float = math.inf,
+        tell: Callable[[str], None] | None = None,
+    ) -> MetricsLine | None:
         """Train up to step ``until`` (default: the recipe's end) and return the last evaluation.
 
         A checkpoint is written every ``save_every`` steps and where the run stops, which it does
-        early, at a multiple of `_LOOK_EVERY` steps, once ``seconds`` are over.
+        early, at a multiple of `_LOOK_EVERY` steps, once ``seconds`` are over. ``tell`` hears how
+        it goes, as often as one looks.
         """
         settings = self.recipe.train
         end = settings.steps if until is None else min(until, settings.steps)
@@ -126,6 +134,10 @@ class Trainer:
                 over = self._is_over(began + seconds)
             if saves or self.step % _LOOK_EVERY == 0:
                 self._check(parts.cross_entropy, norm)
+                if tell:
+                    pace = tokens / (time.perf_counter() - began)
+                    loss = float(parts.cross_entropy.detach())
+                    tell(f"step {self.step} of {end}, loss {loss:.3f}, {pace:,.0f} tokens/s")
             if saves or over:
                 self._save()
             if over:

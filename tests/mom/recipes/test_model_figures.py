@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from sculptor.errors import EvalError
 from sculptor.evals.registry import find_task
 from sculptor.evals.runs.records import Totals
 from sculptor.mom.language.tokenizer import load_tokenizer
@@ -110,6 +111,29 @@ def test_a_server_let_go_holds_nothing_to_its_form(monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.usefixtures("_beside")
+@pytest.mark.usefixtures("_beside")
+def test_cells_answered_before_are_taken_over_with_their_origin(tmp_path: Path) -> None:
+    from model_records import cells_before
+
+    earlier = {
+        "command": "python figures.py", "commit": "abc", "made": "2026-11-28",
+        "machine": {"device": "a card"}, "weights": {"fingerprint": "mom_1"},
+        "cells": [{"task": "a", "arm": "plain"}, {"task": "a", "arm": "sculptor"}],
+    }  # fmt: skip
+    path = tmp_path / "result.json"
+    path.write_text(json.dumps(earlier))
+    now = {"weights": {"fingerprint": "mom_1"}, "cells": [{"task": "a", "arm": "sculptor"}]}
+    (taken,) = cells_before(path, now)
+    assert (taken["task"], taken["arm"]) == ("a", "plain")
+    assert taken["before"]["device"] == "a card"
+    assert taken["before"]["commit"] == "abc"
+    with pytest.raises(EvalError, match="of the weights mom_1"):
+        cells_before(path, now | {"weights": {"fingerprint": "mom_2"}})
+    path.write_text("[]")
+    with pytest.raises(EvalError, match="is no result of this program"):
+        cells_before(path, now)
+
+
 def test_a_cut_leaves_every_cell_a_part_of_every_setting() -> None:
     cells = import_module("model_cells")
     chosen = cells.chosen_cells([])

@@ -160,8 +160,12 @@ def test_training_learns_to_recall(tmp_path: Path) -> None:
         "task": {"kind": "mqar", "pairs": 2, "length": 8, "vocab_size": 13},
         "train": {"steps": 400, "batch": 32, "rate": 1e-2, "warmup": 20, "eval_every": 400},
     }
-    line = Trainer(recipe_from_dict(tables), folder=tmp_path, place=HERE).run()
+    told: list[str] = []
+    line = Trainer(recipe_from_dict(tables), folder=tmp_path, place=HERE).run(tell=told.append)
     assert line is not None
+    assert [text.split(",")[0] for text in told] == [
+        f"step {step} of 400" for step in range(20, 401, 20)
+    ]
     assert line.score.accuracy > 0.6  # one in six by guessing, one in two by taking any value seen
     assert all(abs(sum(layer) - 1) < 1e-3 for layer in line.score.load)
 
