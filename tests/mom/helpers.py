@@ -31,6 +31,7 @@ VARIANTS = [
     replace(MODEL, attention_layers=()),
     replace(MODEL, conv="memory", attention_layers=()),
     replace(MODEL, read="dense", attention_layers=()),
+    replace(MODEL, read="keyed", attention_layers=()),
     MODEL,
 ]
 

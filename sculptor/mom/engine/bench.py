@@ -144,7 +144,7 @@ def _mixer_shapes(config: MomConfig) -> dict[str, tuple[int, ...]]:
     c = config.mixer
     channels = (c.d_model,) if c.conv == "before" else (c.key_width, c.key_width, c.value_width)
     return {
-        "router": (c.memories, c.d_model),
+        "router": (c.memories, c.key_width if c.read == "keyed" else c.d_model),
         "query": (c.key_width, c.d_model),
         "memory": (c.groups, c.d_model, c.key_width + c.value_width + 2 * c.heads),
         "gate": (c.value_width, c.d_model),

@@ -6,7 +6,7 @@ did not pick is neither read nor written in a step.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -57,7 +57,7 @@ class CpuMixer:
         if c.conv == "before":
             x = convolve(x, taps=self._taps[0], tail=state.tails[0])
         q, z = self._split_front(self._front.rows(x, workers=workers))
-        choice = self._choose(self._router.each(x))
+        choice = self._route(x, query=q)
         visits = self._visits(choice)
         plan = plan_rows(visits, dtype=x.dtype)
         k, v, beta, gate = self._split_rows(self._project_rows(x[plan.token], plan, workers))
@@ -88,7 +88,7 @@ class CpuMixer:
         if c.conv == "before":
             x = push_rows([s.tails[0] for s in states], x, taps=self._taps[0])
         q, z = self._split_front(self._front.each(x))
-        choice = self._choose(self._router.each(x))
+        choice = self._route(x, query=q)
         memory = self._slots(choice)
         k, v, beta, gate = self._split_rows(self._project(x, memory))
         q = q[:, None]
@@ -129,6 +129,18 @@ class CpuMixer:
         k, v = rows[..., : c.key_width], rows[..., c.key_width : beta]
         return k, v, rows[..., beta : beta + c.heads], rows[..., beta + c.heads :]
 
+    def _route(self, x: Array, *, query: Array) -> _Choice:
+        """Return where tokens go; ``query`` is their raw projection."""
+        c = self._config
+        if c.read != "keyed":
+            return self._choose(self._router.each(x))
+        key = self._memories[-1].each(x)[:, : c.key_width]
+        written, asked = (
+            self._choose(self._router.each(self._normed(rows).reshape(len(x), -1)))
+            for rows in (key, query)
+        )
+        return replace(written, weights=asked.weights)
+
     def _choose(self, logits: Array) -> _Choice:
         c = self._config
         tokens = logits.shape[0]
@@ -142,8 +154,8 @@ class CpuMixer:
         picked = np.argsort(-probabilities, axis=-1, kind="stable")[:, : c.top_k]
         written[:, : c.memories] = 0
         written[lead, picked] = 1
-        weights[:, : c.memories] = probabilities
-        if c.read == "routed":
+        weights[:, : c.memories] = probabilities if c.read == "dense" else 0
+        if c.read != "dense":
             best = probabilities[lead, picked]
             weights[lead, picked] = best / best.sum(axis=-1, keepdims=True)
         return _Choice(picked=picked, weights=weights, written=written)
@@ -152,7 +164,7 @@ class CpuMixer:
         """Return the tokens that come to each memory, in order."""
         c = self._config
         every = np.arange(choice.weights.shape[0])
-        if c.read == "dense":
+        if c.reads_all:
             return [every] * c.groups
         return [np.flatnonzero(choice.written[:, m]) for m in range(c.groups)]
 
@@ -160,7 +172,7 @@ class CpuMixer:
         """Return the memories that each token comes to ``[B, S]``."""
         c = self._config
         batch = choice.weights.shape[0]
-        if c.read == "dense":
+        if c.reads_all:
             return np.broadcast_to(np.arange(c.groups), (batch, c.groups))
         shared = np.full((batch, int(c.shared)), c.memories)
         return np.concatenate([choice.picked, shared], axis=1)
@@ -177,7 +189,7 @@ class CpuMixer:
 
     def _written_rows(self, choice: _Choice, plan: RowPlan) -> Array:
         """Return one for each row that is written, zero for what only reads and for padding."""
-        if self._config.read == "routed":
+        if not self._config.reads_all:
             return plan.real
         written = plan.real.copy()
         for m in range(self._config.groups):

@@ -9,9 +9,11 @@ ConvPlace = Literal["memory", "before"]
 """``memory``: q, k and v are convolved among the tokens of one memory, as published.
 ``before``: the layer's input is convolved once, in original order, before routing."""
 
-Read = Literal["routed", "dense"]
+Read = Literal["routed", "dense", "keyed"]
 """``routed``: a token reads the memories it wrote. ``dense``: it reads every memory, weighted by
-the router's probabilities, and writes the picked ones."""
+the router's probabilities, and writes the picked ones. ``keyed``: one router over keys picks the
+memories to write by the token's key, and those to read by its query, so that a query finds what was
+written under the same key; the key is the shared memory's."""
 
 Gate = Literal["swish", "sigmoid"]
 
@@ -47,10 +49,14 @@ class MixerConfig:
             )
         if self.groups == 0 or (self.memories and not self.top_k):
             raise ValueError("No memory would ever be written; set shared=true or top_k above 0.")
-        if self.read == "dense" and self.conv == "memory":
+        if self.reads_all and self.conv == "memory":
             raise ValueError(
-                'read="dense" needs conv="before": a memory\'s own convolution has no history '
-                "of the tokens that only read it."
+                f'read="{self.read}" needs conv="before": a memory\'s own convolution has no '
+                "history of the tokens that only read it."
+            )
+        if self.read == "keyed" and not self.shared:
+            raise ValueError(
+                'read="keyed" needs shared=true: the shared memory\'s keys are routed by.'
             )
         if self.conv_width < 2:
             raise ValueError(f"conv_width is {self.conv_width}; it must be at least 2.")
@@ -61,9 +67,14 @@ class MixerConfig:
         return self.memories + int(self.shared)
 
     @property
+    def reads_all(self) -> bool:
+        """Whether a token has a row in every memory, written or not."""
+        return self.read != "routed"
+
+    @property
     def slots(self) -> int:
         """How many rows a token makes."""
-        picked = self.memories if self.read == "dense" else self.top_k
+        picked = self.memories if self.reads_all else self.top_k
         return picked + int(self.shared)
 
     @property

@@ -20,9 +20,12 @@ from sculptor.mom.layers.config import MixerConfig
 from sculptor.mom.layers.tensors import TensorRecord
 from sculptor.mom.ops.heads import Heads, unit_heads
 from sculptor.mom.ops.naive import accumulator_dtype
-from sculptor.mom.ops.routing import Route, RowPlan, route
+from sculptor.mom.ops.routing import Route, RowPlan, route, route_by_key
 
 Backend = Literal["auto", "torch", "triton"]
+
+_KEYED_SPREAD = 4.0
+"""Spread of a keyed router's logits at the start."""
 
 PROVEN_WIDTHS = {16, 32, 64, 128, 256}
 """Widths of a head's keys and values at which the kernels were compared on a card."""
@@ -50,7 +53,8 @@ class Mixer(nn.Module):
         self.backend: Backend = "auto"
         c, rule = config, config.rule
         self.sections = [c.key_width, c.value_width, *gates.gate_widths(c)]
-        self.router = nn.Parameter(torch.empty(c.memories, c.d_model))
+        judged = c.key_width if c.read == "keyed" else c.d_model
+        self.router = nn.Parameter(torch.empty(c.memories, judged))
         self.query = nn.Parameter(torch.empty(c.key_width, c.d_model))
         self.memory = nn.Parameter(torch.empty(c.groups, c.d_model, sum(self.sections)))
         self.gate = nn.Parameter(torch.empty(c.value_width, c.d_model))
@@ -75,6 +79,9 @@ class Mixer(nn.Module):
         for group in self.memory:
             for section in torch.split(group, self.sections, dim=1):
                 _xavier(section, gain)
+        if self.config.read == "keyed":
+            # Of keys, which have length one in each head: sharp enough to tell them apart at once.
+            nn.init.normal_(self.router, std=_KEYED_SPREAD * self.config.heads**-0.5)
         self.norm.fill_(1.0)
         for conv in self.convs:
             nn.init.uniform_(conv, -(conv.shape[1] ** -0.5), conv.shape[1] ** -0.5)
@@ -121,7 +128,7 @@ class Mixer(nn.Module):
                 kernels=kernels,
             )
             tails.append(tail)
-        chosen = route(x, weight=self.router, top_k=c.top_k)
+        chosen = self.pick(x)
         plan = forms.make_plan(c, self._read(chosen), cu_seqlens=cu_seqlens, kernels=kernels)
         held = () if c.conv == "before" else state.tails
         made = self._make_heads(x, plan, tails=held, carries=carries)
@@ -153,6 +160,15 @@ class Mixer(nn.Module):
         if memories is None:
             return y, state, chosen
         return y, MixerState(memories=memories, tails=tuple(tails)), chosen
+
+    def pick(self, x: Tensor) -> Route:
+        """Return where tokens ``x [N, d]`` go; convolved ones where that is done before routing."""
+        c = self.config
+        if c.read != "keyed":
+            return route(x, weight=self.router, top_k=c.top_k)
+        projections = self.memory[-1, :, : c.key_width].t(), self.query
+        key, query = (self.normed(functional.linear(x, w.to(x.dtype))) for w in projections)
+        return route_by_key(key.flatten(1), query.flatten(1), weight=self.router, top_k=c.top_k)
 
     def uses_kernels(self, x: Tensor) -> bool:
         """Whether the Triton form runs on ``x``: asked for, or a GPU tensor with Triton there.
@@ -192,12 +208,12 @@ class Mixer(nn.Module):
     def _read(self, chosen: Route) -> Tensor:
         """Return the routed memories that each token reads, ``[N, top_k]`` or every one."""
         index, memories = chosen.index, self.config.memories
-        if self.config.read == "routed":
+        if not self.config.reads_all:
             return index
         return torch.arange(memories, device=index.device).expand(index.shape[0], memories)
 
     def _writes(self, chosen: Route, plan: RowPlan) -> Tensor | None:
-        if self.config.read == "routed":
+        if not self.config.reads_all:
             return None
         picked = torch.zeros_like(chosen.probabilities).scatter(1, chosen.index, 1.0)
         if self.config.shared:
@@ -208,6 +224,7 @@ class Mixer(nn.Module):
         """Return the weight of each row of a token ``[N, slots]``; the shared memory's is one."""
         dense = self.config.read == "dense"
         weights = chosen.probabilities if dense else chosen.weights
+        weights = weights if chosen.reads is None else chosen.reads
         return functional.pad(weights, (0, 1), value=1.0) if self.config.shared else weights
 
     def normed(self, x: Tensor) -> Tensor:

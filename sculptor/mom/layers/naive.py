@@ -27,15 +27,10 @@ def naive_mixer(mixer: Mixer, x: Tensor, *, state: MixerState) -> tuple[Tensor, 
         token = x[t]
         if c.conv == "before":
             token, tails[0] = _convolve(tails[0], token, mixer.convs[0])
-        probabilities = (mixer.router @ token).softmax(-1)
-        best, picked = probabilities.topk(c.top_k)
-        written = [int(m) for m in picked]
-        weights = dict(zip(written, best / best.sum(), strict=True))
-        if c.read == "dense":
-            weights = dict(enumerate(probabilities))
+        written, weights = _picks(mixer, token)
         if c.shared:
             written.append(c.memories)
-            weights[c.memories] = torch.ones_like(probabilities.sum())
+            weights[c.memories] = torch.ones((), dtype=x.dtype)
         total = torch.zeros(c.heads, c.value_dim, dtype=x.dtype)
         for m, weight in weights.items():
             answer, states[m] = _visit(mixer, token, m, states[m], tails, writes=m in written)
@@ -44,6 +39,28 @@ def naive_mixer(mixer: Mixer, x: Tensor, *, state: MixerState) -> tuple[Tensor, 
     stacked = tuple(torch.stack(tail).unsqueeze(0) for tail in tails)
     y = torch.stack(outputs) if outputs else x[:0]
     return y, MixerState(memories=torch.stack(states).unsqueeze(0), tails=stacked)
+
+
+def _picks(mixer: Mixer, token: Tensor) -> tuple[list[int], dict[int, Tensor]]:
+    """Return the memories that a token writes, and the weight of each that it visits."""
+    c = mixer.config
+    if c.read == "keyed":
+        rows = (token @ mixer.memory[-1])[: c.key_width], mixer.query @ token
+        key, query = (_unit(functional.silu(row).view(c.heads, -1)).flatten() for row in rows)
+        written, _ = _best(mixer.router @ key, c.top_k)
+        read, weights = _best(mixer.router @ query, c.top_k)
+        unread = dict.fromkeys(range(c.memories), torch.zeros((), dtype=token.dtype))
+        return written, unread | dict(zip(read, weights, strict=True))
+    logits = mixer.router @ token
+    written, weights = _best(logits, c.top_k)
+    if c.read == "dense":
+        return written, dict(enumerate(logits.softmax(-1)))
+    return written, dict(zip(written, weights, strict=True))
+
+
+def _best(logits: Tensor, top_k: int) -> tuple[list[int], Tensor]:
+    best, picked = logits.softmax(-1).topk(top_k)
+    return [int(m) for m in picked], best / best.sum()
 
 
 def _visit(

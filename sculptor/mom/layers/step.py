@@ -13,7 +13,7 @@ from sculptor.mom.layers.attention import AttentionState, WindowAttention, turn
 from sculptor.mom.layers.mixer import Mixer, MixerState
 from sculptor.mom.ops.mix import gated_norm
 from sculptor.mom.ops.naive import naive_step
-from sculptor.mom.ops.routing import Route, route
+from sculptor.mom.ops.routing import Route
 
 
 @torch.no_grad()
@@ -22,7 +22,7 @@ def step_mixer(mixer: Mixer, x: Tensor, *, state: MixerState) -> Tensor:
     c = mixer.config
     if c.conv == "before":
         x = _push_rows(x, weight=mixer.convs[0], tail=state.tails[0])
-    chosen = route(x, weight=mixer.router, top_k=c.top_k)
+    chosen = mixer.pick(x)
     memory, writes = _visits(mixer, chosen)
     weights = mixer.mix_weights(chosen)
     if _fits_kernels(mixer, x):
@@ -58,7 +58,7 @@ def _visits(mixer: Mixer, chosen: Route) -> tuple[Tensor, Tensor | None]:
     """Return the memories of each token's rows ``[S, slots]`` and, if some only read, a mask."""
     c = mixer.config
     memory, writes = chosen.index, None
-    if c.read == "dense":
+    if c.reads_all:
         memory = torch.arange(c.memories, device=memory.device).expand(memory.shape[0], -1)
         picked = torch.zeros_like(chosen.probabilities).scatter(1, chosen.index, 1.0)
         writes = (functional.pad(picked, (0, 1), value=1.0) if c.shared else picked).flatten()

@@ -6,7 +6,7 @@ is routed exactly ``k`` times, so nothing is dropped and the row count ``N * slo
 without looking; the order comes from a scan of the routing mask, with no sort and no host read.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -20,12 +20,14 @@ class Route:
     """The router's choice for ``N`` tokens.
 
     ``probabilities [N, M]`` in at least fp32; ``index [N, k]`` the picked memories, best first;
-    ``weights [N, k]`` their probabilities renormalised to one, differentiable.
+    ``weights [N, k]`` their probabilities renormalised to one, differentiable. ``reads [N, M]`` are
+    the weights of all memories where a token reads others than it picked to write.
     """
 
     probabilities: Tensor
     index: Tensor
     weights: Tensor
+    reads: Tensor | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +58,18 @@ def route(x: Tensor, *, weight: Tensor, top_k: int) -> Route:
     best, index = probabilities.topk(top_k, dim=-1)
     weights = best / best.sum(-1, keepdim=True) if top_k else best
     return Route(probabilities=probabilities, index=index, weights=weights)
+
+
+def route_by_key(key: Tensor, query: Tensor, *, weight: Tensor, top_k: int) -> Route:
+    """Pick ``top_k`` memories to write by ``key [N, C]``, and as many to read by ``query [N, C]``.
+
+    The same ``weight [M, C]`` judges both: whoever asks with a key is sent where it was written.
+    Gradients reach it through the weights of what is read.
+    """
+    written = route(key, weight=weight, top_k=top_k)
+    asked = route(query, weight=weight, top_k=top_k)
+    reads = torch.zeros_like(asked.probabilities).scatter(1, asked.index, asked.weights)
+    return replace(written, reads=reads)
 
 
 def plan_rows(index: Tensor, *, cu_seqlens: Tensor, memories: int, shared: bool) -> RowPlan:

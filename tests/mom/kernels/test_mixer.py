@@ -22,10 +22,11 @@ WIDE = MixerConfig(d_model=20, heads=2, key_dim=16, value_dim=32)
         replace(WIDE, conv="memory", rule=UpdateRule.DELTA),
         replace(WIDE, conv="memory", beta_max=2.0),
         replace(WIDE, read="dense", gate="sigmoid"),
+        replace(WIDE, read="keyed"),
         replace(WIDE, rule=UpdateRule.RETNET),
         replace(WIDE, memories=0, top_k=0),
     ],
-    ids=["before", "delta", "memory", "dense", "retnet", "shared"],
+    ids=["before", "delta", "memory", "dense", "keyed", "retnet", "shared"],
 )
 def test_kernels_and_plain_form_agree(config: MixerConfig) -> None:
     torch.set_default_dtype(torch.float32)
@@ -82,7 +83,8 @@ def test_without_a_state_none_is_read_and_none_is_written() -> None:
 
 
 @pytest.mark.parametrize(
-    ("key", "value", "runs"), [(64, 64, True), (128, 256, True), (32, 64, False), (64, 32, False)]
+    ("key", "value", "runs"),
+    [(64, 64, True), (16, 16, True), (32, 64, True), (48, 64, False), (64, 48, False)],
 )
 def test_by_itself_a_gpu_runs_the_kernels_at_proven_widths_alone(key, value, runs) -> None:
     mixer = Mixer(replace(WIDE, key_dim=key, value_dim=value))

@@ -16,10 +16,16 @@ SHAPES = [
     LAYER,
     replace(LAYER, conv="memory"),
     replace(LAYER, read="dense"),
+    replace(LAYER, read="keyed"),
     replace(LAYER, shared=False, memories=3, top_k=1, gate="sigmoid", beta_max=2.0),
     replace(LAYER, memories=0, top_k=0),
 ]
-BOTH_CONVS = [LAYER, replace(LAYER, conv="memory"), replace(LAYER, read="dense")]
+BOTH_CONVS = [
+    LAYER,
+    replace(LAYER, conv="memory"),
+    replace(LAYER, read="dense"),
+    replace(LAYER, read="keyed"),
+]
 
 
 def _gradients(y, after, wrt):
@@ -29,7 +35,9 @@ def _gradients(y, after, wrt):
 
 
 @pytest.mark.parametrize("rule", list(UpdateRule))
-@pytest.mark.parametrize("config", SHAPES, ids=["before", "memory", "dense", "routed", "shared"])
+@pytest.mark.parametrize(
+    "config", SHAPES, ids=["before", "memory", "dense", "keyed", "routed", "shared"]
+)
 def test_layer_equals_the_oracle_forward_and_backward(config: MixerConfig, rule) -> None:
     mixer = Mixer(replace(config, rule=rule))
     lengths = [19, 0, 2]
@@ -48,7 +56,7 @@ def test_layer_equals_the_oracle_forward_and_backward(config: MixerConfig, rule)
             torch.testing.assert_close(got, expected, rtol=1e-7, atol=1e-10)
 
 
-@pytest.mark.parametrize("config", BOTH_CONVS, ids=["before", "memory", "dense"])
+@pytest.mark.parametrize("config", BOTH_CONVS, ids=["before", "memory", "dense", "keyed"])
 def test_a_unrouted_memories_stay_bit_for_bit(config: MixerConfig) -> None:
     mixer = Mixer(replace(config, memories=6, top_k=1))
     state = random_state(mixer, 2)
@@ -129,7 +137,7 @@ def test_d_any_way_of_cutting_gives_the_same(config, rule, pieces) -> None:
         torch.testing.assert_close(got, want)
 
 
-@pytest.mark.parametrize("config", BOTH_CONVS, ids=["before", "memory", "dense"])
+@pytest.mark.parametrize("config", BOTH_CONVS, ids=["before", "memory", "dense", "keyed"])
 @pytest.mark.parametrize("training", [True, False])
 def test_e_f_sequences_in_one_pack_are_alone(config: MixerConfig, training: bool) -> None:
     """Forward and backward: a neighbour's tokens reach neither outputs, states nor gradients."""
@@ -170,10 +178,25 @@ def test_state_size_is_what_the_configuration_says() -> None:
     [
         ({"top_k": 5}, "between 0 and memories=4"),
         ({"memories": 0, "top_k": 0, "shared": False}, "shared=true"),
-        ({"read": "dense", "conv": "memory"}, 'needs conv="before"'),
+        ({"read": "dense", "conv": "memory"}, 'read="dense" needs conv="before"'),
+        ({"read": "keyed", "conv": "memory"}, 'read="keyed" needs conv="before"'),
+        ({"read": "keyed", "shared": False}, "needs shared=true"),
         ({"conv_width": 1}, "at least 2"),
     ],
 )
 def test_a_senseless_layer_is_refused(change, says) -> None:
     with pytest.raises(ValueError, match=says):
         replace(LAYER, **change)
+
+
+def test_a_query_is_sent_where_the_same_key_was_written() -> None:
+    mixer = Mixer(replace(LAYER, read="keyed", memories=8, top_k=1)).float()
+    key_width = mixer.config.key_width
+    with torch.no_grad():
+        mixer.query.copy_(mixer.memory[-1, :, :key_width].t())
+    x = torch.randn(64, 10)
+    chosen = mixer.pick(x)
+    assert chosen.reads is not None
+    assert torch.equal(chosen.reads.argmax(1), chosen.index[:, 0])
+    assert len(chosen.index.unique()) > 1
+    torch.testing.assert_close(chosen.reads.sum(1), torch.ones(64))

@@ -16,13 +16,16 @@ SHAPES = [
     LAYER,
     replace(LAYER, conv="memory"),
     replace(LAYER, read="dense"),
+    replace(LAYER, read="keyed"),
     replace(LAYER, read="dense", shared=False),
     replace(LAYER, memories=0, top_k=0),
 ]
 
 
 @pytest.mark.parametrize("rule", list(UpdateRule))
-@pytest.mark.parametrize("config", SHAPES, ids=["before", "memory", "dense", "unshared", "shared"])
+@pytest.mark.parametrize(
+    "config", SHAPES, ids=["before", "memory", "dense", "keyed", "unshared", "shared"]
+)
 def test_a_step_is_a_pass_over_one_token(config, rule) -> None:
     mixer = Mixer(replace(config, rule=rule))
     state = random_state(mixer, 3)

@@ -11,7 +11,7 @@ from sculptor.mom.models.packing import pack_batch, pack_documents
 from tests.mom.helpers import MODEL, VARIANTS, lively, offsets
 
 each_variant = pytest.mark.parametrize(
-    "config", VARIANTS, ids=["before", "memory", "dense", "hybrid"]
+    "config", VARIANTS, ids=["before", "memory", "dense", "keyed", "hybrid"]
 )
 
 

@@ -13,7 +13,7 @@ from sculptor.mom.models.packing import pack_batch
 from tests.mom.helpers import MODEL, VARIANTS
 
 
-@pytest.mark.parametrize("config", VARIANTS, ids=["before", "memory", "dense", "hybrid"])
+@pytest.mark.parametrize("config", VARIANTS, ids=["before", "memory", "dense", "keyed", "hybrid"])
 def test_a_training_step_reads_nothing_on_the_host(config: MomConfig) -> None:
     with torch.device("meta"):
         model = MomForCausalLM(config)
