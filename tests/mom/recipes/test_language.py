@@ -175,7 +175,7 @@ def test_a_levelled_batch_is_the_same_work_in_a_fixed_shape() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["language_small", "language_b", *(f"language_b_{n}" for n in (2, 3, 4))]
+    "name", ["language_small", "language_b", *(f"language_b_{n}" for n in (2, 3, 4, 7))]
 )
 def test_shipped_recipes_can_be_read(name) -> None:
     recipe = load_recipe(RECIPES / f"{name}.toml")
