@@ -136,6 +136,7 @@ def reads_of(route: Route, questions: Questions, *, right: Tensor, dense: bool) 
     none = torch.zeros_like(route.probabilities)
     picked = none.scatter(1, route.index, 1.0)
     read = route.probabilities if dense else none.scatter(1, route.index, route.weights)
+    read = read if route.reads is None else route.reads
     return Reads(
         read=read[questions.asked],
         written=picked[questions.values] > 0,
@@ -165,13 +166,12 @@ def redirect(route: Route, questions: Questions, how: Redirection) -> Route:
         index = probabilities.scatter(1, index, -1.0).topk(index.shape[1], dim=1).indices
     best = probabilities.gather(1, index)
     weights = best / best.sum(-1, keepdim=True)
-    to = questions.asked
+    to, spread = questions.asked, torch.zeros_like(probabilities).scatter(1, index, weights)
     return Route(
-        probabilities=route.probabilities.index_copy(
-            0, to, torch.zeros_like(probabilities).scatter(1, index, weights)
-        ),
+        probabilities=route.probabilities.index_copy(0, to, spread),
         index=route.index.index_copy(0, to, index),
         weights=route.weights.index_copy(0, to, weights),
+        reads=None if route.reads is None else route.reads.index_copy(0, to, spread),
     )
 
 
@@ -239,16 +239,14 @@ def _join(parts: Sequence[Reads]) -> Reads:
 
 def _redirected(model: MomForCausalLM, asked: Sequence[Questions], how: Redirection) -> float:
     """Return exact match with the queries of every layer sent elsewhere."""
-    routed = mixer.route
+    pick = mixer.Mixer.pick
     rights = []
     for questions in asked:
 
-        def elsewhere(
-            x: Tensor, *, weight: Tensor, top_k: int, questions: Questions = questions
-        ) -> Route:
-            return redirect(routed(x, weight=weight, top_k=top_k), questions, how)
+        def elsewhere(layer: mixer.Mixer, x: Tensor, questions: Questions = questions) -> Route:
+            return redirect(pick(layer, x), questions, how)
 
-        with mock.patch.object(mixer, "route", elsewhere):
+        with mock.patch.object(mixer.Mixer, "pick", elsewhere):
             rights.append(answer(model, questions)[0])
     return _share(torch.cat(rights))
 

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -54,7 +55,7 @@ def test_agreement_of_three_queries_counted_by_hand(recipe_module) -> None:
     assert low < found.together < high
 
 
-@pytest.mark.parametrize("read", ["routed", "dense"])
+@pytest.mark.parametrize("read", ["routed", "dense", "keyed"])
 def test_pairs_are_found_in_the_batch(recipe_module, tmp_path: Path, read: str) -> None:
     recipe = _tiny(memories=3, top_k=1, read=read)
     model = Trainer(recipe, folder=tmp_path, place=Place(device=torch.device("cpu"))).model
@@ -95,6 +96,10 @@ def test_queries_are_redirected_and_no_other_token(recipe_module) -> None:
         assert sent.weights.flatten().tolist() == [1.0] * 6
         assert sent.probabilities[4].tolist() == [float(m == picks[0]) for m in range(3)]
         assert torch.equal(sent.probabilities[:4], probabilities[:4])
+        assert sent.reads is None
+        keyed = recipe_module.redirect(replace(route, reads=probabilities), questions, how)
+        assert keyed.reads[4:].argmax(1).tolist() == picks
+        assert torch.equal(keyed.reads[:4], probabilities[:4])
 
 
 def test_a_finished_run_is_read_from_its_folder(tmp_path: Path) -> None:
