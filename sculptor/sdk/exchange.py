@@ -11,7 +11,7 @@ import re
 import threading
 import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any, Literal, get_args
 
@@ -28,11 +28,13 @@ from sculptor.loop import (
     check_request,
     fold_to_fit,
     model_request,
+    pass_through,
     read_request,
     run_turn,
     told_context,
     view_room,
 )
+from sculptor.loop.refusal import REFUSED, ToolRefusals, speaks_of_tools
 from sculptor.loop.turn import Effect
 from sculptor.messages import parse_message
 from sculptor.sdk.conversations import Conversation, Conversations
@@ -89,16 +91,32 @@ class Plain:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exchange:
-    """A request that the loop answers."""
+    """A request that the loop answers; ``learned``: its upstream said that it takes no tools."""
 
     request: ClientRequest
     conversation: Conversation
     arguments: dict[str, Any]
     surroundings: Surroundings
     options: Options
+    status: str = "tools-on"
+    learned: bool = False
+
+    @property
+    def has_tools(self) -> bool:
+        """Whether ours go out with it."""
+        return self.status != REFUSED
+
+    @property
+    def name(self) -> tuple[bytes, str]:
+        """Under what it is remembered that the tools were refused."""
+        return self.conversation.context.seed, self.request.model
 
     def turn(self) -> Generator[Effect, Any, Turn]:
         """Begin the turn that answers the request."""
+        if not self.has_tools:
+            view = self.conversation.context.view()
+            call = model_request(self.request, None if view.unchanged else view.messages)
+            return pass_through(call, view.tokens)
         return run_turn(
             self.conversation.context,
             self.request,
@@ -107,6 +125,17 @@ class Exchange:
             show_ledger=self.options.ledger,
             clock=time.monotonic,
         )
+
+    def without_tools(self, refusal: bytes = b"") -> "Exchange":
+        """Return the same without our tools and what they said.
+
+        The upstream did take them where it called some, and beside a program's own ours may be
+        too many: neither is worth remembering.
+        """
+        context = self.conversation.context
+        is_first = not context.open_steps() and not self.request.client_tools
+        context.steps = []
+        return replace(self, status=REFUSED, learned=is_first and speaks_of_tools(refusal))
 
     def shrink(self, complaint: str) -> bool:
         """Fold what an upstream called too long; whether that made it shorter."""
@@ -140,6 +169,7 @@ class Sculpting:
         self.options = options
         self.conversations = Conversations()
         self._messages, self._lock = MessageCache(), threading.Lock()
+        self._refusals = ToolRefusals()
         offered = toolset(options.toolset)
         self._names, self._wires = offered.names, offered.wire
 
@@ -161,7 +191,9 @@ class Sculpting:
         return Plain(arguments=cleaned, status="bypassed")
 
     def close(self, exchange: Exchange, turn: Turn) -> None:
-        """Keep what is in force after an answer."""
+        """Keep what is in force after an answer, and whether the tools were refused."""
+        if exchange.learned:
+            self._refusals.note(exchange.name)
         message = turn.answer.message
         answer = parse_message(orjson.dumps(message), message)
         self.conversations.keep(exchange.conversation, answer, turn.mixed)
@@ -187,7 +219,7 @@ class Sculpting:
             reached |= bool(fold_to_fit(context, room - own if fits else room))
         offered = mode == "on" or conversation.admitted or reached
         if offered and (reason is None or (reason == "tool_choice" and request.forwards_choice)):
-            return Exchange(
+            exchange = Exchange(
                 request=request,
                 conversation=conversation,
                 arguments=arguments,
@@ -198,6 +230,7 @@ class Sculpting:
                 ),
                 options=self.options,
             )
+            return exchange.without_tools() if exchange.name in self._refusals else exchange
         view = context.view()
         if not view.unchanged:
             shown = model_request(request, view.messages).messages
@@ -235,7 +268,7 @@ class Sculpting:
 def told_extension(exchange: Exchange, turn: Turn) -> dict[str, Any]:
     """Return ``x_context``: what the turn did, and what it was billed call by call."""
     told = told_context(turn, exchange.conversation.context)
-    return {"x_context": {"status": "tools-on", **told}}
+    return {"x_context": {"status": exchange.status, **told}}
 
 
 def checked_mode(mode: str) -> Mode:

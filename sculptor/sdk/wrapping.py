@@ -9,7 +9,6 @@ process and the program sees only the final answer. What the loop cannot give (r
 import copy
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
-from itertools import chain
 from typing import Any, TypeVar
 
 import openai
@@ -22,6 +21,7 @@ from sculptor.chat import Delta
 from sculptor.context import Step
 from sculptor.errors import SettingsError, UpstreamBroken
 from sculptor.loop import Budget, Surroundings, Turn, drive, drive_blocking
+from sculptor.loop.refusal import may_refuse_tools
 from sculptor.sdk.exchange import ADMISSION_TOKENS, Exchange, Mode, Options, Plain, Sculpting
 from sculptor.sdk.models import AsyncClientModel, ClientModel
 from sculptor.sdk.streams import (
@@ -133,11 +133,11 @@ class SculptedCompletions(Completions):
         if isinstance(opened, Plain):
             return with_status(original(**opened.arguments), opened.status)
         model = ClientModel(original, opened.arguments)
-        items, first = _begun(opened, model)
-        if opened.request.stream:
-            maker = ChunkMaker(self._sculpting, opened)
-            return SculptedStream(items, first, maker, model.response)
-        return whole_answer(self._sculpting, opened, _last(items, first))
+        opened, items, first = _begun(opened, model)
+        if isinstance(first, Turn) and not opened.request.stream:
+            return whole_answer(self._sculpting, opened, first)
+        maker = ChunkMaker(self._sculpting, opened)
+        return SculptedStream(items, first, maker, model.response)
 
 
 class AsyncSculptedChat(AsyncChat):
@@ -169,17 +169,18 @@ class AsyncSculptedCompletions(AsyncCompletions):
         if isinstance(opened, Plain):
             return with_status(await original(**opened.arguments), opened.status)
         model = AsyncClientModel(original, opened.arguments)
-        items, first = await _async_begun(opened, model)
-        if opened.request.stream:
-            maker = ChunkMaker(self._sculpting, opened)
-            return AsyncSculptedStream(items, first, maker, model.response)
-        return whole_answer(self._sculpting, opened, await _async_last(items, first))
+        opened, items, first = await _async_begun(opened, model)
+        if isinstance(first, Turn) and not opened.request.stream:
+            return whole_answer(self._sculpting, opened, first)
+        maker = ChunkMaker(self._sculpting, opened)
+        return AsyncSculptedStream(items, first, maker, model.response)
 
 
-def _begun(exchange: Exchange, model: ClientModel) -> tuple[Items, Delta | Turn]:
-    """Run a turn to its first piece, so that errors before it are raised where they belong.
+def _begun(exchange: Exchange, model: ClientModel) -> tuple[Exchange, Items, Delta | Turn]:
+    """Run a turn to what the program sees first, so that errors before it are raised here.
 
-    A view that the upstream calls too long is folded and sent again.
+    A view that the upstream calls too long is folded and sent again; what it refuses otherwise is
+    sent again without our tools.
     """
     shrinks = 0
     while True:
@@ -190,16 +191,15 @@ def _begun(exchange: Exchange, model: ClientModel) -> tuple[Items, Delta | Turn]
             summary_request=exchange.summary_request,
         )
         try:
-            return items, next(items)
-        except openai.BadRequestError as error:
-            shrinks += 1
-            if not _is_too_long(error) or shrinks > _SHRINKS or not exchange.shrink(str(error)):
-                raise
+            return exchange, items, _first(exchange, items)
+        except openai.APIStatusError as error:
+            shrinks += _is_too_long(error)
+            exchange = _mended(exchange, error, shrinks)
 
 
 async def _async_begun(
     exchange: Exchange, model: AsyncClientModel
-) -> tuple[AsyncItems, Delta | Turn]:
+) -> tuple[Exchange, AsyncItems, Delta | Turn]:
     shrinks = 0
     while True:
         items = drive(
@@ -210,11 +210,20 @@ async def _async_begun(
             summary_request=exchange.summary_request,
         )
         try:
-            return items, await anext(items)
-        except openai.BadRequestError as error:
-            shrinks += 1
-            if not _is_too_long(error) or shrinks > _SHRINKS or not exchange.shrink(str(error)):
-                raise
+            return exchange, items, await _async_first(exchange, items)
+        except openai.APIStatusError as error:
+            shrinks += _is_too_long(error)
+            exchange = _mended(exchange, error, shrinks)
+
+
+def _mended(exchange: Exchange, error: openai.APIStatusError, shrinks: int) -> Exchange:
+    """Return what to send instead of what was refused, or raise the refusal."""
+    if _is_too_long(error):
+        if shrinks <= _SHRINKS and exchange.shrink(str(error)):
+            return exchange
+    elif exchange.has_tools and may_refuse_tools(error.status_code, error.response.content):
+        return exchange.without_tools(error.response.content)
+    raise error
 
 
 def _in_thread(surroundings: Surroundings) -> Surroundings:
@@ -229,23 +238,24 @@ def _in_thread(surroundings: Surroundings) -> Surroundings:
     return surroundings._replace(embed=embed)
 
 
-def _last(items: Items, first: Delta | Turn) -> Turn:
-    for item in chain((first,), items):
-        if isinstance(item, Turn):
+def _first(exchange: Exchange, items: Items) -> Delta | Turn:
+    """Return the first piece of a stream, or the whole of an answer that is not streamed."""
+    for item in items:
+        if exchange.request.stream or isinstance(item, Turn):
             return item
     raise UpstreamBroken(_NO_ANSWER)
 
 
-async def _async_last(items: AsyncItems, first: Delta | Turn) -> Turn:
-    if isinstance(first, Turn):
-        return first
+async def _async_first(exchange: Exchange, items: AsyncItems) -> Delta | Turn:
     async for item in items:
-        if isinstance(item, Turn):
+        if exchange.request.stream or isinstance(item, Turn):
             return item
     raise UpstreamBroken(_NO_ANSWER)
 
 
-def _is_too_long(error: openai.BadRequestError) -> bool:
+def _is_too_long(error: openai.APIStatusError) -> bool:
+    if not isinstance(error, openai.BadRequestError):
+        return False
     body = error.body
     inside = body.get("error", body) if isinstance(body, Mapping) else {}
     code = inside.get("code") if isinstance(inside, Mapping) else None

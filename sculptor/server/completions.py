@@ -10,6 +10,7 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 from typing import Any, TypedDict
 
 import orjson
@@ -32,6 +33,7 @@ from sculptor.loop import (
     told_usage,
     turn_of,
 )
+from sculptor.loop.refusal import REFUSED, ToolRefusals
 from sculptor.server.auth import Caller
 from sculptor.server.backends import Backend, HttpModel
 from sculptor.server.bodies import parse_body, parse_loosely, read_body
@@ -47,6 +49,12 @@ from sculptor.server.limits import Place
 from sculptor.server.live_lane import LiveLane
 from sculptor.server.names import new_name
 from sculptor.server.planning import Exchange, Plan, Planner
+from sculptor.server.refusals import (
+    holds_our_tools,
+    lane_and_model,
+    may_be_our_tools,
+    takes_no_tools,
+)
 from sculptor.server.room import is_overflow, told_window
 from sculptor.server.settings import Settings
 from sculptor.store.records import TenantId
@@ -82,7 +90,7 @@ class ChatCompletions:
         self._backend, self._formatter = backend, formatter
         self._planner = Planner(settings, backend, lanes.counter_of)
         self._extracts = settings.summarizer != "model" or not backend.writes_summaries
-        self._messages = MessageCache()
+        self._messages, self._refusals = MessageCache(), ToolRefusals()
         self._stream_settings = StreamSettings(keep_alive_s=settings.keep_alive)
 
     async def __call__(
@@ -130,32 +138,64 @@ class ChatCompletions:
     ) -> None:
         """Answer; where the upstream finds the view too long, fold it to fit and try again.
 
-        Where that does not help, our tools and what they said are left out.
+        Where that does not help, or where the upstream refuses a request that held our tools,
+        these and what they said are left out. A second refusal is the client's own.
         """
-        tries, bare = 0, False
+        tries, without, learned = 0, "", False
         while True:
-            if live is not None and not bare and self._planner.is_too_long(exchange, live):
+            if live is not None and not without and self._planner.is_too_long(exchange, live):
                 # Cutting megabytes takes seconds, and others go on meanwhile.
                 await asyncio.to_thread(self._planner.fit, exchange, live)
-            plan = self._planner.plan(exchange, live, trouble, bare=bare)
+            plan = self._plan(exchange, live, trouble, without)
             try:
-                if plan.several:
-                    await self._relay_choices(exchange, live, plan, send, watch)
-                elif exchange.request.stream:
-                    await self._stream(exchange, live, plan, send, watch)
-                else:
-                    await self._send_whole(exchange, live, plan, send)
-                return
+                await self._carry_out(exchange, live, plan, send, watch)
             except UpstreamStatus as error:
-                if live is None or bare or exchange.mode == "off" or not is_overflow(error):
+                if live is None or without == "window" or exchange.mode == "off":
                     raise
+                if not is_overflow(error):
+                    if without or not may_be_our_tools(exchange, plan, error):
+                        raise
+                    without, learned = "refused", takes_no_tools(exchange, live, error)
+                    continue
                 window, tries = told_window(error), tries + 1
                 if tries > _OVERFLOW_TRIES or not await asyncio.to_thread(
                     self._planner.shorten, exchange, live, window
                 ):
-                    bare = plan.managed
-                    if not bare:
+                    if not plan.managed:
                         raise
+                    without = "window"
+            else:
+                if learned and live is not None:
+                    self._refusals.note(lane_and_model(exchange, live))
+                return
+
+    def _plan(self, exchange: Exchange, live: LiveLane | None, trouble: str, without: str) -> Plan:
+        """Plan; ``without``: why our tools are left out, where a try with them failed.
+
+        They are left out, too, where they were refused in this lane a while ago.
+        """
+        plan = self._planner.plan(exchange, live, trouble, bare=bool(without))
+        if not without and live is not None and holds_our_tools(exchange, plan):
+            if lane_and_model(exchange, live) not in self._refusals:
+                return plan
+            without = "refused"
+            plan = self._planner.plan(exchange, live, trouble, bare=True)
+        return replace(plan, status=REFUSED) if without == "refused" else plan
+
+    async def _carry_out(
+        self,
+        exchange: Exchange,
+        live: LiveLane | None,
+        plan: Plan,
+        send: Send,
+        watch: ClientWatch,
+    ) -> None:
+        if plan.several:
+            await self._relay_choices(exchange, live, plan, send, watch)
+        elif exchange.request.stream:
+            await self._stream(exchange, live, plan, send, watch)
+        else:
+            await self._send_whole(exchange, live, plan, send)
 
     # Reading
 
