@@ -39,10 +39,14 @@ class ToolCallDelta:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExtraDelta:
-    """Delta fields of other kinds (reasoning, refusal, audio, ...), and choice fields, verbatim."""
+    """Delta fields of other kinds (reasoning, refusal, audio, ...), and choice fields, verbatim.
+
+    ``answer`` holds top-level fields that are new or changed; they stay in force from here on.
+    """
 
     fields: JsonObject
     choice: JsonObject | None = None
+    answer: JsonObject | None = None
 
 
 Delta = TextDelta | ToolCallDelta | ExtraDelta

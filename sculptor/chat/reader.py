@@ -4,6 +4,7 @@ A ``ChunkReader`` takes the chunks of one answer and gives back what each adds, 
 are addressed properly (``calls.py``), ``function_call`` becomes a tool call, ``finish_reason`` says
 ``tool_calls`` if and only if there are some (a cut or filtered answer stays one). An answer without
 ``finish_reason`` and without ``[DONE]`` was cut off, and an error sent with status 200 is an error.
+What only a loose reader takes for JSON is taken, and mended (``loose.py``).
 Only the first choice is read; of the others nothing is needed and nothing breaks.
 """
 
@@ -23,6 +24,7 @@ from sculptor.chat.events import (
     read_usage,
 )
 from sculptor.chat.fields import join_fields, merge_fields
+from sculptor.chat.loose import HalfJoiner, LooseObject, read_loosely
 from sculptor.errors import UpstreamBroken, UpstreamStatus
 
 _ANSWER_FIELDS = frozenset(
@@ -42,14 +44,16 @@ _FINISH_WORDS = {
 
 
 def parse_json(data: bytes) -> JsonObject:
-    """Return the JSON object an upstream sent.
+    """Return the JSON object an upstream sent, mended where only a loose reader takes it.
 
     Raises ``UpstreamBroken`` where the bytes are no JSON object in UTF-8.
     """
     try:
         value = orjson.loads(data)
     except orjson.JSONDecodeError as error:
-        raise UpstreamBroken(f"The upstream sent what is not JSON: {error}.") from error
+        value = read_loosely(data)
+        if value is None:
+            raise UpstreamBroken(f"The upstream sent what is not JSON: {error}.") from error
     if not isinstance(value, dict):
         raise UpstreamBroken("The upstream sent JSON that is not an object.")
     return value
@@ -65,9 +69,11 @@ class ChunkReader:
         "_extra",
         "_fields",
         "_finish",
+        "_halves",
         "_id",
         "_is_done",
         "_model",
+        "_news",
         "_parts",
         "_text",
         "_usage",
@@ -80,6 +86,8 @@ class ChunkReader:
         self._extra: JsonObject = {}
         self._choice: JsonObject = {}
         self._fields: JsonObject = {}
+        self._news: JsonObject = {}
+        self._halves = HalfJoiner()
         self._finish: str | None = None
         self._is_done = False
         self._usage: Usage | None = None
@@ -104,16 +112,23 @@ class ChunkReader:
         self._read_answer_fields(chunk)
         if not isinstance(choices, list):
             return []
+        halved = chunk.halved["choices"] if isinstance(chunk, LooseObject) else None
         deltas: list[Delta] = []
-        for choice in choices:
+        for place, choice in enumerate(choices):
             if isinstance(choice, dict) and not choice.get("index"):
+                if halved is not None or self._halves:
+                    choice = self._joined(choice, choice if halved is None else halved[place])
                 deltas.extend(self._read_choice(choice))
+        if deltas and self._news:
+            # With the first piece and not before it: alone they would begin the client's answer.
+            deltas.insert(0, ExtraDelta(fields={}, answer=self._news))
+            self._news = {}
         return deltas
 
     def done(self) -> list[Delta]:
         """Note that ``[DONE]`` came and return what is still owed to the answer."""
         self._is_done = True
-        return list(self._calls.close())
+        return [*self._owed_text(), *self._calls.close()]
 
     def complete(self) -> Completed:
         """Return the whole answer.
@@ -148,8 +163,17 @@ class ChunkReader:
             self._usage = read_usage(usage)
         if not chunk.keys() <= _ANSWER_FIELDS:
             for key, value in chunk.items():
-                if key not in _ANSWER_FIELDS and value is not None:
-                    self._fields[key] = value
+                known = key in _ANSWER_FIELDS or value is None
+                if not known and self._fields.get(key) != value:
+                    self._fields[key] = self._news[key] = value
+
+    def _joined(self, choice: JsonObject, halved: JsonObject) -> JsonObject:
+        delta = halved.get("delta")
+        return {**choice, "delta": self._halves.join(delta)} if isinstance(delta, dict) else choice
+
+    def _owed_text(self) -> list[Delta]:
+        owed = self._halves.close()
+        return [self._read_content(owed, None)] if owed else []
 
     def _read_choice(self, choice: JsonObject) -> list[Delta]:
         delta = choice.get("delta")
@@ -167,7 +191,7 @@ class ChunkReader:
             if finish == "error":
                 raise UpstreamBroken("The upstream broke off its answer with an error.")
             self._finish = _str(finish)
-            deltas.extend(self._calls.close())
+            deltas.extend([*self._owed_text(), *self._calls.close()])
         return deltas
 
     def _read_delta(self, delta: JsonObject, beside: JsonObject | None) -> list[Delta]:

@@ -2,6 +2,7 @@
 
 All chunks of one answer bear the same ``id``, ``created`` and ``model``. The role comes once, in
 the first chunk; tool calls have dense indexes over the calls the client sees, id and name once;
+the upstream's top-level fields stand in every chunk from where they came;
 ``finish_reason`` stands in the one final choice chunk, whose delta is empty. ``usage`` is null in
 every chunk and then in one of its own, if the client asked for it; else there is none at all.
 """
@@ -20,7 +21,17 @@ _OWN_CHOICE_FIELDS = frozenset({"index", "delta", "message", "finish_reason"})
 class ChunkWriter:
     """The frames of one streamed answer, as bytes ready to send."""
 
-    __slots__ = ("_calls", "_emitted_calls", "_end", "_head", "_is_begun", "_text_end", "_usage")
+    __slots__ = (
+        "_calls",
+        "_emitted_calls",
+        "_end",
+        "_fields",
+        "_head",
+        "_is_begun",
+        "_own",
+        "_text_end",
+        "_usage",
+    )
 
     def __init__(
         self,
@@ -31,14 +42,14 @@ class ChunkWriter:
         include_usage: bool = False,
         fields: Mapping[str, object] | None = None,
     ) -> None:
-        head = {
+        self._own = {
             "id": id,
             "object": "chat.completion.chunk",
             "created": created,
             "model": model,
-            **(fields or {}),
         }
-        self._head = b"data: " + orjson.dumps(head)[:-1] + b',"choices":['
+        self._fields = dict(fields or {})
+        self._head = self._opening()
         self._end = b'],"usage":null}\n\n' if include_usage else b"]}\n\n"
         self._text_end = b'},"logprobs":null,"finish_reason":null}' + self._end
         self._usage = include_usage
@@ -54,7 +65,15 @@ class ChunkWriter:
         return self._role("") + self._choice({"content": delta.text}, delta.choice)
 
     def extra(self, delta: ExtraDelta) -> bytes:
-        """Return the frame of fields of other kinds, as they came."""
+        """Return the frame of fields of other kinds, as they came.
+
+        Fields of the answer have no frame of their own: they go with all that follow.
+        """
+        if delta.answer:
+            self._fields.update(delta.answer)
+            self._head = self._opening()
+        if not delta.fields and delta.choice is None:
+            return b""
         return self._role("") + self._choice(delta.fields, delta.choice)
 
     def tool_call(self, delta: ToolCallDelta) -> bytes:
@@ -85,6 +104,10 @@ class ChunkWriter:
 
         The reason is mended to ``tool_calls`` if and only if calls were written.
         """
+        if fields and not self._fields.keys().isdisjoint(fields):
+            # Ours stand in for the upstream's of the same name, which is a sculptor of its own.
+            self._fields = {key: item for key, item in self._fields.items() if key not in fields}
+            self._head = self._opening()
         word = mend_finish_reason(reason, has_calls=self._emitted_calls > 0)
         return self._role("") + self._choice({}, None, finish_reason=word, fields=fields)
 
@@ -93,6 +116,9 @@ class ChunkWriter:
         if not self._usage:
             return b""
         return self._head + b'],"usage":' + orjson.dumps(usage.to_wire()) + b"}\n\n"
+
+    def _opening(self) -> bytes:
+        return b"data: " + orjson.dumps({**self._own, **self._fields})[:-1] + b',"choices":['
 
     def _role(self, content: str | None) -> bytes:
         if self._is_begun:

@@ -14,8 +14,16 @@ from collections.abc import (
 )
 from typing import Any, NamedTuple, Protocol
 
-from sculptor.chat import Completed, Delta, TextDelta, ToolCallDelta, Usage
-from sculptor.chat.events import CallKind
+from sculptor.chat import (
+    CallKind,
+    Completed,
+    Delta,
+    ExtraDelta,
+    JsonObject,
+    TextDelta,
+    ToolCallDelta,
+    Usage,
+)
 from sculptor.context import Step
 from sculptor.errors import SculptorError, UpstreamBroken
 from sculptor.loop.requests import ModelRequest
@@ -26,6 +34,8 @@ from sculptor.terms import Embedder
 from sculptor.tools import Need, NeedEmbeddings, NeedRanked, NeedSummaries, Summaries
 
 Event = Delta | Completed
+_STREAMED = frozenset({"role", "content", "tool_calls", "function_call"})
+_CALL_FIELDS = frozenset({"index", "id", "type", "function", "custom"})
 
 
 class Model(Protocol):
@@ -91,7 +101,8 @@ async def drive(
             try:
                 effect = turn.send(answer)
             except StopIteration as stop:
-                yield stop.value
+                for item in _ending(stop.value):
+                    yield item
                 return
             answer = None
             match effect:
@@ -122,7 +133,11 @@ async def relay(model: Model, request: ModelRequest) -> AsyncGenerator[Delta | T
     events = model.stream(request)
     try:
         async for event in events:
-            yield turn_of(event) if isinstance(event, Completed) else event
+            if not isinstance(event, Completed):
+                yield event
+                continue
+            for item in _ending(turn_of(event)):
+                yield item
     finally:
         await _close(events)
 
@@ -142,7 +157,7 @@ def drive_blocking(
             try:
                 effect = turn.send(answer)
             except StopIteration as stop:
-                yield stop.value
+                yield from _ending(stop.value)
                 return
             answer = None
             match effect:
@@ -198,9 +213,14 @@ def _summarized(summarizer: Summarizer, jobs: Sequence[SummaryJob]) -> Summaries
 
 
 def deltas_of(completed: Completed) -> Iterator[Delta]:
-    """Yield a whole answer as the deltas of a streamed one."""
-    if completed.text:
-        yield TextDelta(text=completed.text)
+    """Yield a whole answer as the deltas of a streamed one, fields of other kinds first."""
+    text, choice = completed.text, completed.choice or None
+    fields = _extra_fields(completed.message)
+    if fields or completed.fields or (choice and not text):
+        beside = None if text else choice
+        yield ExtraDelta(fields=fields, choice=beside, answer=completed.fields or None)
+    if text:
+        yield TextDelta(text=text, choice=choice)
     for index, call in enumerate(completed.tool_calls):
         kind: CallKind = "custom" if call.get("type") == "custom" else "function"
         body = call.get(kind) or {}
@@ -210,7 +230,25 @@ def deltas_of(completed: Completed) -> Iterator[Delta]:
             name=body.get("name"),
             arguments=body.get("input" if kind == "custom" else "arguments") or "",
             kind=kind,
+            fields={key: call[key] for key in call if key not in _CALL_FIELDS} or None,
         )
+
+
+def _extra_fields(message: JsonObject) -> JsonObject:
+    fields = {
+        key: item for key, item in message.items() if key not in _STREAMED and item is not None
+    }
+    content = message.get("content")
+    parts = content if isinstance(content, list) else ()
+    others = [part for part in parts if isinstance(part, dict) and not part.get("text")]
+    return {**fields, "content": others} if others else fields
+
+
+def _ending(turn: Turn) -> Iterator[Delta | Turn]:
+    """Yield the turn, after the fields of its answer: not every model tells them as it goes."""
+    if turn.answer.fields:
+        yield ExtraDelta(fields={}, answer=turn.answer.fields)
+    yield turn
 
 
 async def _next(events: AsyncIterator[Event] | None) -> Event:

@@ -258,3 +258,26 @@ def test_cached_tokens_wherever_they_stand() -> None:
         assert usage.to_wire()["prompt_tokens_details"]["cached_tokens"] == 4
     assert read_usage(None) is None
     assert read_usage([1]) is None
+
+
+def test_fields_of_the_answer_come_with_the_first_piece_and_when_they_change() -> None:
+    reader = ChunkReader()
+    assert reader.feed({**chunk({"role": "assistant"}), "system_fingerprint": "fp"}) == []
+    assert reader.feed({**chunk({"content": "a"}), "system_fingerprint": "fp", "tier": "x"}) == [
+        ExtraDelta(fields={}, answer={"system_fingerprint": "fp", "tier": "x"}),
+        TextDelta(text="a"),
+    ]
+    assert reader.feed({**chunk({"content": "b"}), "system_fingerprint": "fp"}) == [
+        TextDelta(text="b")
+    ]
+    assert reader.feed({**chunk({"content": "c"}), "tier": "y", "gone": None}) == [
+        ExtraDelta(fields={}, answer={"tier": "y"}),
+        TextDelta(text="c"),
+    ]
+    reader.feed({"choices": [], "citations": ["u"]})
+    reader.done()
+    assert reader.complete().fields == {
+        "system_fingerprint": "fp",
+        "tier": "y",
+        "citations": ["u"],
+    }

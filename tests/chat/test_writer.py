@@ -159,3 +159,24 @@ def test_a_whole_answer_reads_back() -> None:
 def test_ends() -> None:
     assert DONE == b"data: [DONE]\n\n"
     assert format_error_frame(b'{"error":{}}') == b'data: {"error":{}}\n\n'
+
+
+def test_fields_of_the_answer_stand_in_every_chunk_from_where_they_came() -> None:
+    out = writer(include_usage=True)
+    wire = out.text(TextDelta(text="a"))
+    assert out.delta(ExtraDelta(fields={}, answer={"system_fingerprint": "fp"})) == b""
+    wire += out.text(TextDelta(text="b"))
+    wire += out.delta(ExtraDelta(fields={"reasoning": "r"}, answer={"tier": "x", "x_context": 1}))
+    wire += out.text(TextDelta(text="c"))
+    wire += out.finish("stop", fields={"x_context": 2})
+    wire += out.usage(Usage(prompt_tokens=1, completion_tokens=1))
+    assert wire.count(b'"x_context":1') == 2
+    assert wire.count(b'"x_context"') == 3
+    told = [
+        {key: one.get(key) for key in ("system_fingerprint", "tier")}
+        for one in map(orjson.loads, (line[6:] for line in wire.split(b"\n\n") if line))
+    ]
+    none, some = {"system_fingerprint": None, "tier": None}, {"system_fingerprint": "fp"}
+    assert told[:2] == [none, none]
+    assert told[2] == {**some, "tier": None}
+    assert told[3:] == [{**some, "tier": "x"}] * 4

@@ -3,12 +3,13 @@
 import asyncio
 import sys
 from collections.abc import AsyncIterator, Generator, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import orjson
 import pytest
 
-from sculptor.chat import Completed, TextDelta, ToolCallDelta
+from sculptor.chat import Completed, ExtraDelta, TextDelta, ToolCallDelta
 from sculptor.errors import UpstreamBroken, UpstreamStatus
 from sculptor.loop import (
     Budget,
@@ -133,6 +134,54 @@ def test_a_whole_answer_is_the_deltas_of_a_streamed_one() -> None:
         ToolCallDelta(index=0, id="c1", name="get_weather", arguments='{"city":"Rome"}'),
         ToolCallDelta(index=1, id="c2", name="shell", arguments="ls", kind="custom"),
     ]
+
+
+def test_the_deltas_of_a_whole_answer_leave_nothing_out() -> None:
+    made = {**call("find", "c1", q=1), "extra_content": {"signature": "s"}}
+    rows = {"logprobs": {"content": [{"token": "W", "logprob": -1.0}]}}
+    told = {"refusal": None, "reasoning_content": "hm", "annotations": [{"n": 1}]}
+    completed = calls(made, text="Wait.")
+    completed = replace(
+        completed,
+        message={**completed.message, **told},
+        choice=rows,
+        fields={"citations": ["u"]},
+    )
+    extra, text, tool = deltas_of(completed)
+    kept = {"reasoning_content": "hm", "annotations": [{"n": 1}]}
+    assert extra == ExtraDelta(fields=kept, answer={"citations": ["u"]})
+    assert text == TextDelta(text="Wait.", choice=rows)
+    assert isinstance(tool, ToolCallDelta)
+    assert tool.fields == {"extra_content": {"signature": "s"}}
+
+
+def test_without_text_what_stands_beside_it_comes_all_the_same() -> None:
+    rows = {"logprobs": {"refusal": [{"token": "N", "logprob": -1.0}]}}
+    message = {"role": "assistant", "content": None, "refusal": "No."}
+    refused = Completed(message=message, finish_reason="stop", choice=rows)
+    assert list(deltas_of(refused)) == [ExtraDelta(fields={"refusal": "No."}, choice=rows)]
+    thought = {"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]}
+    parts = [thought, {"type": "text", "text": "Yes."}]
+    answered = Completed(message={"role": "assistant", "content": parts}, finish_reason="stop")
+    assert list(deltas_of(answered)) == [
+        ExtraDelta(fields={"content": [thought]}),
+        TextDelta(text="Yes."),
+    ]
+
+
+@pytest.mark.parametrize("awaits", [False, True])
+def test_fields_that_a_model_tells_only_at_its_end_come_before_the_turn(awaits: bool) -> None:
+    message = {"role": "assistant", "content": "x"}
+    done = Completed(message=message, finish_reason="stop", fields={"system_fingerprint": "fp"})
+    model = ScriptedModel([TextDelta(text="x"), done])
+    request = request_of(HISTORY, stream=True)
+    context = context_of(request.messages)
+    if awaits:
+        deltas, _ = asyncio.run(run_awaiting(context, request, model))
+    else:
+        deltas, _ = run(context, request, model)
+    told = ExtraDelta(fields={}, answer={"system_fingerprint": "fp"})
+    assert deltas == [TextDelta(text="x"), told]
 
 
 def test_the_model_that_answers_summarizes_where_there_is_no_other() -> None:
