@@ -114,6 +114,8 @@ def run_task(
             typer.echo(f"{folder}: `sculptor eval report {folder}` writes the figures.")
         if failed:
             typer.echo(f"{failed} samples failed; the same command tries them again.", err=True)
+            for reason in progress.reasons:
+                typer.echo(f"Reason: {reason}", err=True)
             raise typer.Exit(1)
 
 

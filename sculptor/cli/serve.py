@@ -105,11 +105,13 @@ def start_facts(settings: "Settings", address: str) -> dict[str, object]:
 
 def start_lines(settings: "Settings", address: str) -> list[tuple[str, str]]:
     """Return what a person needs to know of a server that has started, label and text."""
-    path = settings.store_path
+    path, backend = settings.store_path, settings.chosen_backend
+    unused = [("upstream", f"{settings.upstream} is not used: the {backend} backend has none")]
     return [
         ("point a client here", f"export OPENAI_BASE_URL={address}/v1"),
         ("API and its docs", f"{address}/docs"),
         ("backend", _backend_line(settings)),
+        *(unused if _leaves_upstream(settings) else []),
         ("store", "memory, gone when the server stops" if path is None else str(path)),
         ("client keys", _keys_line(settings)),
         ("upstream key", _upstream_key_line(settings)),
@@ -123,7 +125,13 @@ def _backend_line(settings: "Settings") -> str:
         case "mom":
             return "mom, the small language model that ships with Sculptor"
         case "scripted":
-            return "scripted, no language model; attach one: --upstream URL"
+            mend = "leave out --backend" if settings.upstream else "--upstream URL"
+            return f"scripted, no language model; attach one: {mend}"
+
+
+def _leaves_upstream(settings: "Settings") -> bool:
+    """Whether an upstream is named that the backend, which answers by itself, does not ask."""
+    return bool(settings.upstream) and settings.chosen_backend != "openai"
 
 
 def _keys_line(settings: "Settings") -> str:
@@ -133,7 +141,7 @@ def _keys_line(settings: "Settings") -> str:
 
 
 def _upstream_key_line(settings: "Settings") -> str:
-    if not settings.upstream:
+    if not settings.upstream or _leaves_upstream(settings):
         return "not needed"
     if settings.upstream_key_env:
         return f"from {settings.upstream_key_env}"

@@ -54,7 +54,7 @@ SessionName = Annotated[
 ]
 LaneName = Annotated[str | None, Query(description="The lane; without it the one used last.")]
 Limit = Annotated[int, Query(ge=1, le=1_000)]
-Offset = Annotated[int, Query(ge=0)]
+Offset = Annotated[int, Query(ge=0, le=2**53 - 1)]  # exact in every reader of the API's document
 Newest = Annotated[int, Query(ge=1, le=10_000, description="So many of the newest.")]
 Format = Annotated[Literal["json", "markdown"], Query(description="What to write.")]
 

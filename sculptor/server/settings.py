@@ -117,7 +117,7 @@ class Settings(BaseModel):
     def relays_client_key(self) -> bool:
         """Whether each client's own key goes on to the upstream, for want of one of ours."""
         wanted = self.relay_client_key and bool(self.upstream) and not self.upstream_key_env
-        return wanted and self.is_loopback and not self.keys
+        return wanted and self.chosen_backend == "openai" and self.is_loopback and not self.keys
 
     @property
     def chosen_backend(self) -> Backend:
@@ -213,20 +213,38 @@ def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _keys(text: str) -> dict[str, str]:
-    """Read ``tenant=key,tenant=key``; a key alone is the local tenant's."""
-    pairs = (item.strip().partition("=") for item in text.split(",") if item.strip())
-    return {name if sign else "local": key if sign else name for name, sign, key in pairs}
+    """Read ``tenant=key,tenant=key``; a key alone is the local tenant's.
+
+    Raises:
+        SettingsError: a tenant comes twice, or what is there is of another form, such as JSON.
+    """
+    if found := next((sign for sign in _NO_KEYS if sign in text), None):
+        raise _bad_keys(f"holds {found}, and is no JSON or TOML but {_KEYS_FORM}")
+    keys: dict[str, str] = {}
+    for item in filter(None, map(str.strip, text.split(","))):
+        name, sign, key = item.partition("=")
+        tenant = name if sign else "local"
+        if tenant in keys:
+            raise _bad_keys(f"has several keys for the tenant {tenant}; each has one: {_KEYS_FORM}")
+        keys[tenant] = key if sign else name
+    return keys
+
+
+def _bad_keys(problem: str) -> SettingsError:
+    return SettingsError(f"The settings cannot be used: {PREFIX}KEYS {problem}.")
 
 
 def _names(text: str) -> list[str]:
     return [name.strip() for name in text.split(",") if name.strip()]
 
 
+_NO_KEYS = '{["'
+_KEYS_FORM = "tenant=key,tenant=key (a key alone is the local tenant's)"
 _READERS: dict[str, Callable[[str], Any]] = {"keys": _keys, "hosts": _names}
 
 
 def _problem(item: Mapping[str, Any], origins: Mapping[str, Source]) -> str:
     name = ".".join(map(str, item["loc"]))
-    text = str(item["msg"]).removeprefix("Value error, ")
+    text = str(item["msg"]).removeprefix("Value error, ").removesuffix(".")
     top = str(item["loc"][0]) if item["loc"] else ""
     return f"{name} (from {origins.get(top, 'nowhere')}): {text}" if name else text

@@ -1,4 +1,7 @@
 import json
+import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -126,3 +129,21 @@ def test_a_dead_base_url_fails_with_the_reason(tmp_path: Path, proxy: str) -> No
     done = runner.invoke(app, command)
     assert done.exit_code == 1
     assert "1 samples failed" in done.stderr
+    (reason,) = [line for line in done.stderr.splitlines() if line.startswith("Reason: ")]
+    assert reason.startswith("Reason: 404: ")
+
+
+def test_a_server_out_of_reach_is_told_at_once_and_as_the_reason(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        url = f"http://127.0.0.1:{taken.getsockname()[1]}/v1"
+    words = ["sculptor", "eval", "run", "tool-log", "--model", "m", "--limit", "2"]
+    words += ["--base-url", url, "--out", str(tmp_path / "x")]
+    code = "import sys; from sculptor.evals.runs import client; client._FIRST_WAIT_S = 0.001;"
+    code += f"from sculptor.cli import main; sys.argv = {words!r}; main()"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr.count(f"{url} cannot be reached") == 1
+    assert "4 samples failed; the same command tries them again." in done.stderr
+    reasons = [line for line in done.stderr.splitlines() if line.startswith("Reason: ")]
+    assert len(reasons) == 1
+    assert reasons[0].startswith("Reason: Sent 9 times in vain: ClientConnectorError: ")

@@ -13,7 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from sculptor.cli.serve import start_lines
+from sculptor.cli.serve import start_facts, start_lines
 from sculptor.server.settings import ADMISSION_TOKENS, MOM_ADMISSION_TOKENS, Settings
 from tests.cli.processes import COMMAND, run, serving
 from tests.server.stub_upstream import StubUpstream, say
@@ -126,6 +126,9 @@ def test_the_banner_says_where_to_point_a_client(home: Path) -> None:
         ),
         (["--store", "/proc/none/x.db"], {}, "/proc/none/x.db"),
         ([], {"SCULPTOR_MAX_STEPS": "many"}, "max_steps (from environment)"),
+        ([], {"SCULPTOR_KEYS": "k1,k2"}, "several keys for the tenant local; each has one"),
+        ([], {"SCULPTOR_KEYS": '{"ann": "k1"}'}, "SCULPTOR_KEYS holds {, and is no JSON"),
+        (["--encoding", "nope"], {}, "nope"),
     ],
 )
 def test_what_cannot_be_is_one_line(
@@ -135,6 +138,8 @@ def test_what_cannot_be_is_one_line(
     assert done.returncode == 1
     assert words in done.stderr
     assert done.stderr.count("\n") == 1
+    assert not done.stderr.endswith("..\n")
+    assert "k1" not in done.stderr
     assert done.stdout == ""
 
 
@@ -172,6 +177,14 @@ def test_the_banner_tells_whose_keys_go_where() -> None:
     assert named["upstream key"] == "from MY_KEY"
     assert named["client keys"] == "needed; 2 in the settings"
     assert "k" not in named["client keys"].split()
+    assert "upstream" not in named
+    for backend in ("mom", "scripted"):
+        left = lines(upstream="http://u/v1", backend=backend)
+        assert left["upstream"] == f"http://u/v1 is not used: the {backend} backend has none"
+        assert left["upstream key"] == "not needed"
+        assert "attach one: --upstream" not in left["backend"]
+    made = Settings.model_validate({"upstream": "http://u/v1", "backend": "mom"})
+    assert start_facts(made, "http://127.0.0.1:1")["relays_client_key"] is False
     assert "memory" in lines(store="memory")["store"]
     assert "small language model" in lines(backend="mom")["backend"]
 

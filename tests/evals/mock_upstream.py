@@ -19,7 +19,7 @@ def say(text: str, **usage: int) -> Reply:
 class MockUpstream:
     """``answer`` is called with each request's body and headers."""
 
-    def __init__(self, answer: Callable[[Any, Mapping[str, str]], Reply]) -> None:
+    def __init__(self, answer: Callable[[Any, Mapping[str, str]], Reply], *, port: int = 0) -> None:
         self.bodies: list[Any] = []
         self.answer = answer
         upstream = self
@@ -40,7 +40,7 @@ class MockUpstream:
             def log_message(self, *args: object) -> None:
                 pass
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
         self.url = f"http://127.0.0.1:{self._server.server_port}/v1"
 

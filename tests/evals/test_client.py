@@ -1,5 +1,7 @@
 import asyncio
 import json
+import logging
+import socket
 import time
 from collections.abc import Mapping
 from email.utils import formatdate
@@ -7,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from sculptor.evals.runs import client as clients
 from sculptor.evals.runs.client import Answer, Billed, ChatClient, RequestFailed, retry_after_s
 from sculptor.evals.runs.plan import Endpoint
 from tests.evals.mock_upstream import MockUpstream, Reply, say
@@ -107,3 +110,40 @@ def test_it_gives_up_after_the_last_sending() -> None:
     ):
         ask(upstream, max_retries=2)
     assert len(upstream.bodies) == 3
+
+
+def test_a_server_out_of_reach_is_told_once_and_again_when_it_answers(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(clients, "_FIRST_WAIT_S", 0.02)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    body = {"model": "m", "messages": []}
+    endpoint = Endpoint(base_url=f"http://127.0.0.1:{port}/v1", max_retries=12)
+
+    async def wait_for_three() -> list[Answer]:
+        told = asyncio.Event()
+        monkeypatch.setattr(clients._log, "filters", [lambda record: told.set() is None])
+        async with ChatClient(endpoint, connections=3) as client:
+            asked = [asyncio.create_task(client.chat(body, mode="off")) for _ in range(3)]
+            await told.wait()
+            with MockUpstream(lambda body, headers: say("x"), port=port):
+                return await asyncio.gather(*asked)
+
+    with caplog.at_level(logging.WARNING, "sculptor.evals"):
+        answers = asyncio.run(wait_for_three())
+    assert [answer.text for answer in answers] == ["x"] * 3
+    assert min(answer.sendings for answer in answers) > 1
+    gone, back = [record.message for record in caplog.records]
+    assert gone.startswith(f"{endpoint.base_url} cannot be reached (ClientConnectorError: ")
+    assert "Trying again in 0.0 s; tries left: 12" in gone
+    assert back == f"{endpoint.base_url} can be reached again."
+
+
+def test_an_answer_that_may_be_tried_again_is_no_sign_of_a_dead_server(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    answers = [(503, {"retry-after": "0.01"}, b"busy"), say("x")]
+    with MockUpstream(lambda body, headers: answers.pop(0)) as upstream:
+        assert ask(upstream).sendings == 2
+    assert [record for record in caplog.records if record.name == "sculptor.evals"] == []

@@ -59,3 +59,12 @@ def test_a_log_file_gets_the_last_table_with_its_line_ended() -> None:
         progress(finished(0))
     assert file.getvalue().count("1/10") == 1
     assert file.getvalue().endswith("\n")
+
+
+def test_the_last_reasons_are_kept_once_each_and_in_one_line() -> None:
+    progress = Progress(PLAN, Prices(), Console(quiet=True))
+    progress(finished(0))
+    assert progress.reasons == ()
+    for error in ("a", "b\n  b", "c", "a", "d" * 400, "d" * 400):
+        progress(finished(1, score=None, error=error))
+    assert progress.reasons == ("c", "a", "d" * 299 + "…")

@@ -35,6 +35,22 @@ def test_sessions_are_listed_last_used_first_and_in_pages(server: Managed) -> No
     assert error_of(server.client.get("/api/sessions?limit=0"), 400)["param"] == "limit"
 
 
+def test_whole_numbers_past_what_a_store_counts_are_refused(server: Managed, session: str) -> None:
+    assert server.get("", offset=2**53 - 1)["sessions"] == []
+    for path, param, value in (
+        ("", "offset", 2**53),
+        ("", "offset", 10**22),
+        ("", "offset", -1),
+        ("", "limit", 10**22),
+        (f"/{session}/operations", "limit", 10**22),
+    ):
+        answer = server.client.get(f"/api/sessions{path}", params={param: str(value)})
+        assert error_of(answer, 400)["param"] == param
+    asked = {"kind": "pin", "messages": [10**22]}
+    answer = server.client.post(f"/api/sessions/{session}/operations", json=asked)
+    assert 400 <= answer.status_code < 500, answer.text
+
+
 def test_a_session_shows_its_lanes_and_its_cost(server: Managed, session: str) -> None:
     shown = server.get(f"/{session}")
     (lane,) = shown["lanes"]

@@ -3,8 +3,12 @@
 A request that meets 429, 5xx or a broken connection is sent again: after ``Retry-After`` where the
 server says so, else after a wait that doubles. An answer of the proxy tells each upstream call in
 ``x_context``; another server's ``usage`` counts as one call.
+
+The waits add up to minutes, so that a server that cannot be reached is told in the log: once, and
+once more when it answers again, however many requests wait for it.
 """
 
+import logging
 import random
 import time
 from collections.abc import Mapping, Sequence
@@ -22,6 +26,8 @@ from sculptor.evals.runs.plan import Endpoint
 
 _MAX_WAIT_S = 120.0
 _FIRST_WAIT_S = 0.5
+_log = logging.getLogger("sculptor.evals")
+
 _RETRIED = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
 
 
@@ -35,6 +41,10 @@ class _TryAgain(Exception):
     def __init__(self, words: str, wait_s: float) -> None:
         super().__init__(words)
         self.wait_s = wait_s
+
+
+class _Unreachable(_TryAgain):
+    """No connection could be made."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +77,7 @@ class ChatClient:
         root = endpoint.base_url.rstrip("/").removesuffix("/v1")
         self._chat_url, self._sessions_url = f"{root}/v1/chat/completions", f"{root}/api/sessions"
         self._endpoint = endpoint
+        self._is_reached = True
         self._cache = ReplyCache(endpoint.cache) if endpoint.cache else None
         headers = {"authorization": f"Bearer {endpoint.key}"} if endpoint.key else {}
         self._http = aiohttp.ClientSession(
@@ -98,7 +109,10 @@ class ChatClient:
             except _TryAgain as error:
                 if sending == sendings:
                     raise RequestFailed(f"Sent {sendings} times in vain: {error}") from None
-                await anyio.sleep(error.wait_s or _backoff_s(sending))
+                wait_s = error.wait_s or _backoff_s(sending)
+                if isinstance(error, _Unreachable):
+                    self._tell_unreachable(error, wait_s, left=sendings - sending)
+                await anyio.sleep(wait_s)
                 continue
             seconds = time.perf_counter() - started
             answer = _read_answer(data, headers, seconds=seconds, sendings=sending)
@@ -134,6 +148,7 @@ class ChatClient:
             async with self._http.post(
                 self._chat_url, data=content, headers={"x-sculptor": mode}
             ) as response:
+                self._tell_reached()
                 data = await response.read()
                 if response.status == 200:
                     return data, _kept(response.headers)
@@ -141,8 +156,27 @@ class ChatClient:
                 if response.status not in _RETRIED:
                     raise RequestFailed(words)
                 raise _TryAgain(words, retry_after_s(response.headers.get("retry-after")))
+        except aiohttp.ClientConnectorError as error:
+            raise _Unreachable(f"{type(error).__name__}: {error}", 0.0) from None
         except (aiohttp.ClientError, TimeoutError) as error:
             raise _TryAgain(f"{type(error).__name__}: {error}", 0.0) from None
+
+    def _tell_unreachable(self, error: _Unreachable, wait_s: float, *, left: int) -> None:
+        if self._is_reached:
+            self._is_reached = False
+            _log.warning(
+                "%s cannot be reached (%s). Trying again in %.1f s; tries left: %d, each after a "
+                "longer wait.",
+                self._endpoint.base_url,
+                error,
+                wait_s,
+                left,
+            )
+
+    def _tell_reached(self) -> None:
+        if not self._is_reached:
+            self._is_reached = True
+            _log.warning("%s can be reached again.", self._endpoint.base_url)
 
 
 def retry_after_s(value: str | None) -> float:

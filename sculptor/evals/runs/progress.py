@@ -13,6 +13,9 @@ from sculptor.evals.runs.plan import Plan
 from sculptor.evals.runs.runner import Finished
 
 _REFRESH_S = 0.5
+_MOST_REASONS = 3
+_REASON_CHARS = 300
+"""An upstream's words may be a whole page."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +79,7 @@ class Progress:
     _shown: float = 0.0
     _started: float = 0.0
     _before: int = 0
+    _reasons: dict[str, None] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.tallies = {arm: Tally() for arm in self.plan.arms}
@@ -103,10 +107,16 @@ class Progress:
         """Count one finished sample."""
         self.tallies[finished.arm].add(finished)
         self._before += not finished.line
+        self._note(finished.error)
         now = time.monotonic()
         if self._live is not None and now - self._shown >= _REFRESH_S:
             self._shown = now
             self._live.update(self.table(), refresh=True)
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """Why samples failed, a line each: the last few that differ, the newest at the end."""
+        return tuple(self._reasons)
 
     @property
     def left_s(self) -> float | None:
@@ -127,6 +137,15 @@ class Progress:
             table.add_row(arm, *self._cells(tally))
         return table
 
+    def _note(self, error: str | None) -> None:
+        if error is None:
+            return
+        reason = _shorten(" ".join(error.split()), _REASON_CHARS)
+        self._reasons.pop(reason, None)
+        self._reasons[reason] = None
+        if len(self._reasons) > _MOST_REASONS:
+            del self._reasons[next(iter(self._reasons))]
+
     def _cells(self, tally: Tally) -> list[str]:
         full = self.plan.full_score * tally.scored
         cells = [
@@ -145,6 +164,11 @@ class Progress:
             )
             cells.append(f"{cost:,.4f}")
         return cells
+
+
+def _shorten(text: str, chars: int) -> str:
+    """Return a text, or the beginning of one that is longer."""
+    return text if len(text) <= chars else f"{text[: chars - 1]}…"
 
 
 def _duration(seconds: float) -> str:

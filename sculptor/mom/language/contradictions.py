@@ -10,8 +10,9 @@ import math
 from collections.abc import Mapping
 from typing import cast
 
-from sculptor.mom.language.keywords import limit_of, of_type, range_of
+from sculptor.mom.language.keywords import limit_of, range_of
 from sculptor.mom.language.shapes import Json, resolve
+from sculptor.mom.language.values import fitting
 
 _SIZES = {
     "string": ("minLength", "maxLength"),
@@ -86,11 +87,10 @@ class _Search:
 
 
 def _values(schema: Json) -> str | None:
-    """Return the keyword that names values, where it names none of the type."""
-    kind = schema.get("type")
-    if "const" in schema and not of_type([schema["const"]], kind):
+    """Return the keyword that names values, where the rest leaves none of them."""
+    if "const" in schema and not fitting([schema["const"]], schema):
         return "const"
-    if isinstance(schema.get("enum"), list) and not of_type(_listed(schema, "enum"), kind):
+    if isinstance(schema.get("enum"), list) and not fitting(_listed(schema, "enum"), schema):
         return "enum"
     return "not" if schema.get("not") is True or schema.get("not") == {} else None
 

@@ -3,8 +3,9 @@
 Expressed are types, ``enum``, ``const``, ``anyOf`` and ``oneOf`` (as one another), ``allOf`` where
 its parts agree, local references, limits of numbers, lengths and counts, ``items``, ``properties``,
 ``required`` and ``additionalProperties``. No object holds a key twice. A keyword not named here
-(``pattern``, ``format``, ``multipleOf``...) is not enforced. What nothing can satisfy, and a
-reference to nothing, becomes any JSON value here; ``contradictions`` tells the plain cases before.
+(``pattern``, ``format``, ``multipleOf``...) is not enforced; of an ``enum`` more are (``values``).
+What nothing can satisfy, and a reference to nothing, becomes any JSON value here;
+``contradictions`` tells the plain cases before.
 """
 
 import json
@@ -14,11 +15,12 @@ from typing import cast
 
 from sculptor.mom.language.automaton import Node, Symbols
 from sculptor.mom.language.finite import NEVER, prune
-from sculptor.mom.language.keywords import merged, of_type, range_of, size_of, without
+from sculptor.mom.language.keywords import merged, range_of, size_of, without
 from sculptor.mom.language.nodes import Array, Member, Number, Object, OneOf, Text, Union
 from sculptor.mom.language.numbers import can_begin, number_range
 from sculptor.mom.language.protocol import ARGUMENT_TOKENS
 from sculptor.mom.language.shapes import Json, resolve
+from sculptor.mom.language.values import fitting
 from sculptor.mom.language.vocabulary import PROTOCOL_SYMBOL
 
 _ANY_DEPTH = 16
@@ -96,9 +98,9 @@ class Compiler:
         if "$ref" in schema:
             return self._joined([resolve(schema["$ref"], root)], without(schema, "$ref"), root)
         if "const" in schema:
-            return self._one_of(of_type([schema["const"]], schema.get("type")))
+            return self._one_of(fitting([schema["const"]], schema))
         if isinstance(values := schema.get("enum"), Sequence):
-            return self._one_of(of_type(values, schema.get("type")))
+            return self._one_of(fitting(values, schema))
         for name in ("anyOf", "oneOf"):
             if isinstance(options := schema.get(name), Sequence):
                 rest = without(schema, name)

@@ -7,6 +7,7 @@ values. Descriptions and limits are left out; the grammar holds decoding to the 
 import re
 from collections.abc import Mapping, Sequence
 from typing import cast
+from urllib.parse import unquote
 
 import orjson
 
@@ -100,7 +101,7 @@ def resolve(reference: object, root: object) -> object:
     if not isinstance(reference, str) or not reference.startswith("#"):
         return None
     place = root
-    for step in reference[1:].split("/")[1:]:
+    for step in unquote(reference[1:]).split("/")[1:]:
         name = step.replace("~1", "/").replace("~0", "~")
         if isinstance(place, Mapping):
             place = cast("Json", place).get(name)

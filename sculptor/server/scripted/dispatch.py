@@ -8,7 +8,7 @@ from sculptor.server.scripted.fixed_folding import fold_all_but_the_tail
 from sculptor.server.scripted.introduction import introduce
 from sculptor.server.scripted.prompt import Prompt
 from sculptor.server.scripted.reply import Reply, ToolCall
-from sculptor.server.scripted.samples import sample
+from sculptor.server.scripted.samples import sample_asked
 from sculptor.server.scripted.setting_log import find_settings
 from sculptor.server.scripted.spelled_calls import make_spelled_calls, read_steps
 from sculptor.server.scripted.summary_writing import write_summaries
@@ -32,8 +32,12 @@ def model_name(asked: str) -> str:
 
 
 def decide(prompt: Prompt) -> Reply:
-    """Return the reply of the first policy whose prompt this is."""
-    forced = _forced_call(prompt)
+    """Return the reply of the first policy whose prompt this is.
+
+    Raises:
+        ApiError: the request demands a shape of which no sample can be made.
+    """
+    forced = _forced_call(prompt) if prompt.must_call else None
     if isinstance(prompt.must_call, str) and forced is not None:
         return Reply(calls=(forced,))
     replies = (policy(prompt) for policy in _POLICIES[model_name(prompt.model)])
@@ -56,7 +60,9 @@ def _forced_call(prompt: Prompt) -> ToolCall | None:
         for call in step.calls:
             if call.name == name:
                 return call
-    return ToolCall(name, sample(prompt.tools[name]))
+    where = f"tools[{list(prompt.tools).index(name)}].function.parameters"
+    code = "invalid_function_parameters"
+    return ToolCall(name, sample_asked(prompt.tools[name], where, code=code))
 
 
 def _some_tool(prompt: Prompt) -> str | None:

@@ -11,6 +11,8 @@ from typing import Any, Literal
 
 import orjson
 
+from sculptor.server.request_rules import refusal
+
 _LEDGER = "[context ledger, "
 
 Toolset = Literal["full", "paper"]
@@ -65,7 +67,9 @@ class Prompt:
     @property
     def toolset(self) -> Toolset | None:
         """Which of our toolsets is offered, told by the schema of its first tool."""
-        known = (self.tools.get("fragment_context") or {}).get("properties") or {}
+        known = (self.tools.get("fragment_context") or {}).get("properties")
+        if not isinstance(known, dict):
+            return None
         if "fold_except" in known:
             return "full"
         return "paper" if "num_fragments" in known else None
@@ -94,14 +98,19 @@ class Prompt:
 
 
 def read_prompt(body: Mapping[str, Any]) -> Prompt:
-    """Read a request's parsed body."""
+    """Read a request's parsed body.
+
+    Raises:
+        ApiError: a tool's parameters are no schema.
+    """
     messages = [item for item in body.get("messages") or () if isinstance(item, dict)]
     choice = body.get("tool_choice")
+    tools = dict(_tools(body.get("tools") or ()))
     return Prompt(
         model=str(body.get("model") or ""),
         said=tuple(Said(role=str(m.get("role")), text=text_of(m)) for m in messages),
         results=tuple(_results(messages)),
-        tools={} if choice == "none" else dict(_tools(body.get("tools") or ())),
+        tools={} if choice == "none" else tools,
         must_call=_forced(choice),
         parallel=body.get("parallel_tool_calls") is not False,
         response_format=body.get("response_format") or {},
@@ -143,10 +152,18 @@ def _result(step: int, call: Mapping[str, Any], text: str) -> Result:
 
 
 def _tools(tools: Sequence[Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    for tool in tools:
+    for index, tool in enumerate(tools):
         body = tool.get("function") if isinstance(tool, dict) else None
         if isinstance(body, dict) and isinstance(body.get("name"), str):
-            yield body["name"], body.get("parameters") or {}
+            yield body["name"], _parameters(body, f"tools[{index}].function.parameters")
+
+
+def _parameters(function: Mapping[str, Any], where: str) -> Mapping[str, Any]:
+    parameters = function.get("parameters")
+    if not isinstance(parameters, dict | None):
+        problem = "must be a JSON schema, which is an object"
+        raise refusal(where, problem, code="invalid_function_parameters")
+    return parameters or {}
 
 
 def _forced(choice: object) -> str | bool:

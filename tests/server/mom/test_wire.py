@@ -330,7 +330,13 @@ def test_a_schema_that_nothing_satisfies_is_refused(serve: Serve, stream: bool) 
     client = serve()
     empty = {"properties": {"door": {"type": "string", "enum": []}}, "required": ["door"]}
     form = {"type": "json_schema", "json_schema": {"name": "door", "schema": {"not": {}}}}
+    long = {"properties": {"door": {"enum": ["abcd"], "maxLength": 3}}, "required": ["door"]}
     cases = [
+        (
+            {"tools": [tool_of(long)]},
+            "tools[0].function.parameters",
+            "properties.door.enum",
+        ),
         (
             {"tools": [KNOCK, tool_of(empty)]},
             "tools[1].function.parameters",
