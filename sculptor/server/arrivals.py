@@ -18,7 +18,7 @@ from sculptor.store.records import ROOT, Node, NodeId, Respelled, node_id
 Known = Callable[[Node, int], tuple[int, list[MessageHash]]]
 """Tells how many nodes the path to a node holds, and in which bytes its last so many came last."""
 
-_Placings = tuple[tuple[int, MessageHash], ...]
+Placings = tuple[tuple[int, MessageHash], ...]
 
 
 class Arrival(NamedTuple):
@@ -41,7 +41,7 @@ def read_arrival(placed: Placed, messages: Sequence[Message], known: Known, now:
         return Arrival([(len(messages) - 1, node)], None, tuple(range(len(messages))), 1)
     height, changed = _changed(placed, messages, known)
     respelled = tuple((position, messages[i].hash) for position, i in changed.items())
-    instructions = _instructions(messages)
+    instructions = instructions_of(messages)
     again = None
     if nodes and (instructions or respelled):
         index, last = nodes[-1]
@@ -67,7 +67,7 @@ def _changed(
     return height, {position: i for position, (name, i) in pairs if messages[i].hash != name}
 
 
-def _added(node: Node, instructions: _Placings, respelled: _Placings) -> Respelled | None:
+def _added(node: Node, instructions: Placings, respelled: Placings) -> Respelled | None:
     """Return what one more request adds to a node that is there, or None where it is nothing."""
     before = dict(node.instructions)
     changed = tuple((index, name) for index, name in instructions if before.get(index) != name)
@@ -119,10 +119,11 @@ def _instruction_node(placed: Placed, messages: Sequence[Message], now: float) -
         chain=placed.chains[-1],
         message=last.hash,
         index=len(messages) - 1,
-        instructions=_instructions(messages[:-1]),
+        instructions=instructions_of(messages[:-1]),
         time=now,
     )
 
 
-def _instructions(messages: Sequence[Message]) -> _Placings:
+def instructions_of(messages: Sequence[Message]) -> Placings:
+    """Return a request's system messages, by index in its list."""
     return tuple((index, m.hash) for index, m in enumerate(messages) if m.link is None)

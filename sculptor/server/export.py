@@ -1,7 +1,9 @@
 """A whole session for people to keep: as JSON with nothing left out, and as Markdown to read.
 
-In JSON each message is the client's own bytes. In Markdown each text stands in a fence longer than
-any inside it, so that what a conversation contains is never mistaken for the page around it.
+In JSON each message is the client's own bytes. A lane's messages begin with the system messages
+that its last answer was given under; its ``instructions`` name all that came with its requests, and
+``system`` holds their bytes. In Markdown each text stands in a fence longer than any inside it,
+so that what a conversation contains is never mistaken for the page around it.
 """
 
 import re
@@ -13,12 +15,12 @@ from typing import Any
 import orjson
 
 from sculptor.context import Context
-from sculptor.messages import Message
+from sculptor.messages import Message, MessageHash
 from sculptor.operations import Operation, operation_to_json
 from sculptor.server.live_lane import LiveLane
 from sculptor.state import HIDDEN, entry_to_json
 from sculptor.store.protocol import Store
-from sculptor.store.records import Session, StoredStep
+from sculptor.store.records import Node, Session, StoredStep
 
 FORMAT = "sculptor.session/1"
 
@@ -36,6 +38,7 @@ def export_json(store: Store, session: Session, lives: Sequence[LiveLane]) -> by
             "used": session.used,
         },
         "lanes": [_lane_value(store, live) for live in lives],
+        "system": _system_value(store, lives),
         "usage": [
             {"time": row.time, "model": row.model, "purpose": row.purpose, **_tokens(asdict(row))}
             for row in store.usage(session.tenant, session.id)
@@ -83,7 +86,30 @@ def _lane_value(store: Store, live: LiveLane) -> dict[str, Any]:
             for operation in operations_of(store, live)
         ],
         "steps": [_step_value(step) for step in _steps(store, live)],
+        "instructions": [
+            {"node": node.id.hex(), "answer": node.answer, "index": index, "hash": name.hex()}
+            for node, index, name in _instructions(store, live)
+        ],
     }
+
+
+def _system_value(store: Store, lives: Sequence[LiveLane]) -> dict[str, Any]:
+    """Return the bytes of every system message that came, each once, by its hash."""
+    wires: dict[str, Any] = {}
+    for live in lives:
+        names = dict.fromkeys(name for _, _, name in _instructions(store, live))
+        found = store.wires(live.lane.tenant, list(names))
+        wires.update((name.hex(), orjson.Fragment(wire)) for name, wire in found.items())
+    return wires
+
+
+def _instructions(store: Store, live: LiveLane) -> Iterator[tuple[Node, int, MessageHash]]:
+    """Yield the system messages along a lane: the node they came for, and where they stood."""
+    lane = live.lane
+    for node in store.path(lane.tenant, lane.session, lane.node):
+        for index, name in node.instructions:
+            if name != node.message:  # which begins an answer's list
+                yield node, index, name
 
 
 def _steps(store: Store, live: LiveLane) -> list[StoredStep]:

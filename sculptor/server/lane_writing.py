@@ -2,7 +2,7 @@
 
 What a request brought is written before anything made of it is; each step is written before the
 model sees its results, the answer before its last byte goes out. A lane's head moves by
-compare-and-swap; who loses the race goes on as a branch of its own.
+compare-and-swap; who loses the race goes on as a branch of its own, with all that it brought.
 """
 
 import asyncio
@@ -26,11 +26,13 @@ from sculptor.store.records import (
     MoveHead,
     Node,
     Record,
+    Respelled,
     StoredHit,
     StoredMessage,
     StoredOperation,
     StoredStep,
     UsageRow,
+    given_under,
     node_id,
 )
 
@@ -83,7 +85,7 @@ class LaneWriter:
         live.height += 1
         records: list[Record] = [
             StoredMessage(tenant=node.tenant, hash=message.hash, wire=wire),
-            node,
+            *self._given(live, asked, node),
         ]
         if turn.produced.wire != wire:
             records.append(self._step(live, "produced", (turn.produced,)))
@@ -103,7 +105,7 @@ class LaneWriter:
         """Write what was done to a resumed lane; raises StaleHead where it moved meanwhile."""
         records = self._operations(live, live.node)
         await asyncio.wrap_future(self._store.write([*records, self._head(live)]))
-        live.expected = live.lane.version
+        live.expected = live.lane.head
 
     async def _write(
         self,
@@ -128,13 +130,16 @@ class LaneWriter:
             else:
                 again = [_at(live, record) for record in [*records, *made]]
                 await self._write(live, again, moves=moves)
-        live.expected = live.lane.version
+        live.expected = live.lane.head
 
     def _catch_up(self, live: LiveLane) -> bool:
         """Take over what others did to this lane meanwhile; false where it is another by now."""
-        context, name = live.context, live.session
+        name = live.session
         lane = self._store.lane(name.tenant, name.id, live.lane.id)
-        if lane is None or lane.depth <= context.depth:
+        if lane is None or lane.node not in (live.expected.node, live.lane.node):
+            return False  # it went on to another's message or answer
+        context = live.context
+        if lane.depth <= context.depth:
             return False
         newer = self._store.operations(
             name.tenant, name.id, lane.version, limit=lane.depth - context.depth
@@ -144,7 +149,7 @@ class LaneWriter:
         for operation in newer:
             context.replay(operation)
         context.unsaved = []
-        live.expected = lane.version
+        live.expected = lane.head
         return True
 
     async def _branch(self, live: LiveLane, records: Sequence[Record]) -> None:
@@ -157,7 +162,25 @@ class LaneWriter:
         await asyncio.wrap_future(
             self._store.write([*kept, MoveHead(lane=live.lane, expected=None)])
         )
-        live.expected = live.lane.version
+        live.expected = live.lane.head
+
+    def _given(self, live: LiveLane, asked: Node, answer: Node) -> list[Record]:
+        """Return an answer's node with the instructions that it was given under.
+
+        Another try may be given the very same answer under others; then these are added.
+        """
+        under = ((answer.index, answer.message), *live.instructions)
+        known = live.placed.node if live.placed else None
+        is_retry = known is not None and known.id == asked.id  # else nobody had an answer here
+        held = self._store.node(answer.tenant, answer.session, answer.id) if is_retry else None
+        if held is None:
+            return [replace(answer, instructions=under)]
+        if given_under(held) == live.instructions:
+            return [answer]
+        more = Respelled(
+            tenant=answer.tenant, session=answer.session, node=answer.id, instructions=under
+        )
+        return [answer, more]
 
     def _head(self, live: LiveLane) -> MoveHead:
         context = live.made

@@ -17,7 +17,7 @@ from sculptor.errors import StoreCorrupt
 from sculptor.loop import ClientRequest, Turn
 from sculptor.messages import Message, MessageHash, parse_message
 from sculptor.rendering import is_counted, original_tokens
-from sculptor.server.arrivals import Arrival, read_arrival
+from sculptor.server.arrivals import Arrival, instructions_of, read_arrival
 from sculptor.server.identity import Identity, Placed
 from sculptor.server.kept_lanes import KeptLanes
 from sculptor.server.lane_writing import LaneWriter
@@ -25,6 +25,7 @@ from sculptor.server.live_lane import LiveLane, StoredLog
 from sculptor.store.checkpoints import Checkpoints
 from sculptor.store.protocol import Store
 from sculptor.store.records import (
+    Head,
     Lane,
     LaneId,
     MoveHead,
@@ -35,6 +36,7 @@ from sculptor.store.records import (
     SessionId,
     StoredMessage,
     TenantId,
+    given_under,
     last_sent,
 )
 from sculptor.tokens import TokenCounter
@@ -81,7 +83,7 @@ class Lanes:
         live = LiveLane(
             session=placed.session,
             lane=lane,
-            expected=lane.version,
+            expected=lane.head,
             node=node,
             nodes={index: each.id for index, each in brought.nodes},
             placed=placed,
@@ -90,6 +92,7 @@ class Lanes:
             height=brought.height,
             sent=tuple(m.hash for m in request.messages if m.link is not None),
             spellings=self._kept.spellings,
+            instructions=instructions_of(request.messages),
         )
         live.written = self.store.write(live.opening)
         return live
@@ -110,10 +113,14 @@ class Lanes:
         path = self.store.path(tenant, session.id, lane.node)
         sent = last_sent(path)
         asked = next((node for node in reversed(path) if not node.answer), path[-1])
-        instructions = dict(asked.instructions)
+        given = given_under(path[-1]) if path[-1].answer else None
+        instructions = dict(asked.instructions if given is None else given)
+        if instructions.get(asked.index) == asked.message:
+            del instructions[asked.index]  # of a list of system messages alone: the node itself
         wires = self.store.wires(tenant, [*sent, *instructions.values()])
         parsed = [(node, parse_message(wires[name])) for node, name in zip(path, sent, strict=True)]
-        # Of system messages those of the newest request count, not those a path begins with.
+        # Of system messages those of the newest request count, and of an answered one those it was
+        # answered under, not those a path begins with.
         messages = [m for node, m in parsed if m.link is not None or node is asked]
         for index, name in sorted(instructions.items()):
             if name in wires:
@@ -121,7 +128,7 @@ class Lanes:
         return LiveLane(
             session=session,
             lane=lane,
-            expected=lane.version,
+            expected=lane.head,
             node=path[-1],
             nodes={},
             placed=None,
@@ -186,7 +193,8 @@ class Lanes:
         ]
         records += [node for _, node in brought.nodes]
         records += [brought.again] if brought.again else []
-        records.append(MoveHead(lane=lane, expected=placed.expected))
+        start = None if placed.expected is None else Head(placed.lane.node, placed.expected)
+        records.append(MoveHead(lane=lane, expected=start))
         return records
 
     def _build(self, live: LiveLane, request: ClientRequest) -> Context:

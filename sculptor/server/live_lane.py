@@ -11,7 +11,7 @@ from sculptor.operations import Operation, VersionId, operation_id
 from sculptor.server.identity import Placed
 from sculptor.store.checkpoints import Checkpoints
 from sculptor.store.protocol import Store
-from sculptor.store.records import Lane, Node, NodeId, Record, Session
+from sculptor.store.records import Head, Lane, Node, NodeId, Record, Session
 
 LaneName = tuple[str, str, str]
 """Tenant, session and lane."""
@@ -49,12 +49,13 @@ class LiveLane:
     loses a race the rest is written again for a branch. ``build`` makes the context, once somebody
     asks for it: a short request that passes as it came never does. ``is_lost``: a write failed, and
     nothing more of it is written, for what came after would stand on what is missing. ``height``:
-    how many nodes the path to ``node`` holds. ``spellings``: see ``KeptLanes``.
+    how many nodes the path to ``node`` holds. ``spellings``: see ``KeptLanes``. ``instructions``:
+    the request's system messages, by index in its list.
     """
 
     session: Session
     lane: Lane
-    expected: VersionId | None
+    expected: Head
     node: Node
     nodes: dict[int, NodeId]
     placed: Placed | None
@@ -67,6 +68,7 @@ class LiveLane:
     height: int = 0
     sent: tuple[MessageHash, ...] = ()
     spellings: int = 0
+    instructions: tuple[tuple[int, MessageHash], ...] = ()
     is_lost: bool = False
 
     @property

@@ -29,6 +29,8 @@ from sculptor.store.records import (
     UsageRow,
 )
 
+_Placings = tuple[tuple[int, MessageHash], ...]
+
 
 class ChainIndex:
     """Nodes by chain value; of one value those that cover come first, then the newest."""
@@ -150,7 +152,13 @@ class TenantShelf:
             shelf.chains.add(node)
             self.chains.add(node)
         else:
-            shelf.nodes[node.id] = replace(held, version=node.version, depth=node.depth)
+            shelf.nodes[node.id] = replace(
+                held,
+                version=node.version,
+                depth=node.depth,
+                instructions=_with(held.instructions, node.instructions),
+                respelled=_with(held.respelled, node.respelled),
+            )
         self._use(node.session, node.message)
         self._use_placed(node)
 
@@ -186,6 +194,12 @@ class TenantShelf:
             self.chains.remove(node.chain, session)
         self.calls = {name: call for name, call in self.calls.items() if call.session != session}
         return orphans
+
+
+def _with(held: _Placings, more: _Placings) -> _Placings:
+    """Return a node's list with another at its end, where it does not hold that already."""
+    runs = (held[at : at + len(more)] for at in range(len(held) - len(more) + 1))
+    return held if more in runs else held + more
 
 
 def _put_lane(shelf: SessionShelf, lane: Lane, *, moves: bool) -> None:

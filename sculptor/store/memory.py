@@ -24,6 +24,7 @@ from sculptor.store.records import (
     ROOT,
     CallId,
     DeleteSession,
+    Head,
     Lane,
     LaneId,
     MoveHead,
@@ -283,26 +284,26 @@ class MemoryStore:
 
     def _refuse_late_heads(self, records: Sequence[Record]) -> None:
         """Go through the heads as the list would move them, one after another."""
-        heads: dict[tuple[TenantId, SessionId, LaneId], VersionId | None] = {}
+        heads: dict[tuple[TenantId, SessionId, LaneId], Head | None] = {}
         gone: set[tuple[TenantId, SessionId]] = set()
 
-        def head(lane: Lane) -> VersionId | None:
+        def head(lane: Lane) -> Head | None:
             key = (lane.tenant, lane.session, lane.id)
             if key in heads:
                 return heads[key]
             held = None if key[:2] in gone else self.lane(*key)
-            return None if held is None else held.version
+            return None if held is None else held.head
 
         for record in records:
             match record:
-                case MoveHead(lane=lane, expected=expected):
-                    if head(lane) != expected:
+                case MoveHead(lane=lane):
+                    if not record.may_follow(head(lane)):
                         raise StaleHead(lane.id)
-                    heads[lane.tenant, lane.session, lane.id] = lane.version
+                    heads[lane.tenant, lane.session, lane.id] = lane.head
                 case Lane():
                     now = head(record)
                     name = (record.tenant, record.session, record.id)
-                    heads[name] = record.version if now is None else now
+                    heads[name] = record.head if now is None else now
                 case DeleteSession():
                     place = (record.tenant, record.id)
                     gone.add(place)

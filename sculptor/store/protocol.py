@@ -3,7 +3,8 @@
 Writes are lists of records; a list is one transaction and is durable when its future is done.
 Reads see every write whose future is done. Nothing stored is ever changed but lane heads, a node's
 version, and times of last use; a message, node, operation or step that is there already stays as it
-is, and the lists of a node that tell in which bytes its requests sent the rest only grow. Reads are
+is, and the lists of a node that tell in which bytes its requests sent the rest only grow: a node
+written again adds to them what they do not hold. Reads are
 quick and synchronous; a store that must wait for a network runs them in a thread.
 """
 

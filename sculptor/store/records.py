@@ -6,7 +6,7 @@ primary key begins with it.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal, NewType
+from typing import Literal, NamedTuple, NewType
 
 from sculptor.context import Hit
 from sculptor.messages import Chain, MessageHash, digest
@@ -34,6 +34,16 @@ def last_sent(path: "Sequence[Node]") -> list[MessageHash]:
         for position, name in node.respelled:
             hashes[position] = name
     return hashes
+
+
+def given_under(answer: "Node") -> tuple[tuple[int, MessageHash], ...] | None:
+    """Return the system messages that an answer was given under last, by index in the list.
+
+    None: nobody noted them, as before answers kept any of their own. The answer's own place, which
+    begins each list, tells this from a request without system messages.
+    """
+    starts = [at for at, (_, name) in enumerate(answer.instructions) if name == answer.message]
+    return answer.instructions[starts[-1] + 1 :] if starts else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +74,9 @@ class Node:
     carries state. ``instructions`` are the system messages of the request that brought it, as
     (index in the client's list, hash). ``respelled`` are earlier messages that this request sent
     in other bytes than the path held, as (position on the path, hash). Of equal places in either
-    list the last counts. ``answer``: it is an answer of ours, as the client saw it.
+    list the last counts. ``answer``: it is an answer of ours, as the client saw it; in its
+    ``instructions`` stand, each time it is given, its own place and then the system messages it
+    was given under (see ``given_under``).
     """
 
     tenant: TenantId
@@ -116,16 +128,38 @@ class Lane:
     dropped: dict[str, int] = field(default_factory=dict)
     used: float = 0.0
 
+    @property
+    def head(self) -> "Head":
+        """Where its head stands."""
+        return Head(self.node, self.version)
+
+
+class Head(NamedTuple):
+    """Where a lane's head stands: at a node of the tree, and at the version in force there."""
+
+    node: NodeId
+    version: VersionId
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MoveHead:
-    """Put a lane's head where ``lane`` says, if its version still is ``expected``.
+    """Put a lane's head where ``lane`` says, if it still stands at ``expected``.
 
-    The write fails with StaleHead otherwise, as a whole. ``expected`` None: the lane is new.
+    The write fails with StaleHead otherwise, as a whole. ``expected`` None: the lane is new. The
+    node is compared too, for a lane without operations never changes its version: of two answers
+    the second would take the place of the first, which no lane would lead to any more. A head that
+    stands at the new node already loses nothing by the move.
     """
 
     lane: Lane
-    expected: VersionId | None
+    expected: Head | None
+
+    def may_follow(self, held: Head | None) -> bool:
+        """Whether a head that stands at ``held`` may be moved so (None: there is no such lane)."""
+        if self.expected is None or held is None:
+            return held is self.expected
+        nodes = (self.expected.node, self.lane.node)
+        return held.version == self.expected.version and held.node in nodes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

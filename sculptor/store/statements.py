@@ -1,8 +1,8 @@
 """What each record does to the tables, inside the transaction of its write list.
 
 What is there already stays as it is; only a lane's head, a node's version and times of last use
-move, and a node's lists of respelled messages grow. Records of one kind that follow each other go
-in one call.
+move, and a node's lists of instructions and respelled messages grow, also where two requests bring
+the same node at once. Records of one kind that follow each other go in one call.
 """
 
 import sqlite3
@@ -42,7 +42,11 @@ _USE = "INSERT OR IGNORE INTO message_use VALUES (?, ?, ?)"
 _SESSION = """INSERT INTO session VALUES (?, ?, ?, ?, ?)
     ON CONFLICT DO UPDATE SET used = max(used, excluded.used)"""
 _NODE = """INSERT INTO node VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-    ON CONFLICT DO UPDATE SET version = excluded.version, depth = excluded.depth"""
+    ON CONFLICT DO UPDATE SET version = excluded.version, depth = excluded.depth,
+    instructions = iif(instr(instructions, excluded.instructions), instructions,
+        CAST(instructions || excluded.instructions AS BLOB)),
+    respelled = iif(instr(respelled, excluded.respelled), respelled,
+        CAST(respelled || excluded.respelled AS BLOB))"""
 _RESPELLED = """UPDATE node SET instructions = CAST(instructions || ?4 AS BLOB),
     respelled = CAST(respelled || ?5 AS BLOB) WHERE tenant = ?1 AND session = ?2 AND id = ?3"""
 _LANE = """INSERT INTO lane VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
@@ -51,7 +55,7 @@ _LANE = """INSERT INTO lane VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 _NEW_HEAD = "INSERT INTO lane VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
 _HEAD = """UPDATE lane SET node = ?4, version = ?5, depth = ?6, admitted = admitted OR ?7,
     agent = ?8, dropped = ?9, used = max(used, ?10)
-    WHERE tenant = ?1 AND session = ?2 AND id = ?3 AND version = ?11"""
+    WHERE tenant = ?1 AND session = ?2 AND id = ?3 AND node IN (?11, ?4) AND version = ?12"""
 _VERSION = "INSERT OR IGNORE INTO version VALUES (?, ?, ?, ?, ?, ?, ?)"
 _OPERATION = "INSERT OR IGNORE INTO operation VALUES (?, ?, ?, ?, ?)"
 _STEP = "INSERT OR IGNORE INTO step VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
@@ -166,7 +170,7 @@ def _heads(cursor: sqlite3.Cursor, records: Iterable[MoveHead]) -> None:
         if move.expected is None:
             cursor.execute(_NEW_HEAD, _lane(move.lane))
         else:
-            cursor.execute(_HEAD, (*_lane(move.lane), move.expected))
+            cursor.execute(_HEAD, (*_lane(move.lane), *move.expected))
         if cursor.rowcount != 1:
             raise StaleHead(move.lane.id)
 

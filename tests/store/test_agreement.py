@@ -18,10 +18,12 @@ from sculptor.store import LOCAL, ROOT, Checkpoints, MemoryStore, SqliteStore, S
 from sculptor.store.records import (
     CallId,
     DeleteSession,
+    Head,
     Lane,
     LaneId,
     MoveHead,
     Node,
+    NodeId,
     Record,
     Respelled,
     Session,
@@ -52,6 +54,11 @@ tenants, sessions, lanes = map(st.sampled_from, (TENANTS, SESSIONS, LANES))
 messages = st.sampled_from(list(MESSAGES.values()))
 talks = st.sampled_from([m for (role, _), m in MESSAGES.items() if role != "system"])
 times = st.integers(0, 5).map(float)
+heads = st.builds(
+    Head,
+    st.sampled_from([ROOT, NodeId(b"elsewhere")]),
+    st.sampled_from([FIRST_VERSION, VersionId("1" * 32)]),
+)
 
 
 class Agreement(RuleBasedStateMachine):
@@ -148,8 +155,8 @@ class Agreement(RuleBasedStateMachine):
         session=sessions,
         lane=lanes,
         used=times,
-        expected=st.sampled_from([None, FIRST_VERSION, VersionId("1" * 32)]),
-        to=st.sampled_from([FIRST_VERSION, VersionId("1" * 32)]),
+        expected=st.none() | heads,
+        to=heads,
         admitted=st.booleans(),
         plain=st.booleans(),
         wires=st.lists(talks, max_size=2),
@@ -161,8 +168,8 @@ class Agreement(RuleBasedStateMachine):
             tenant=tenant,
             session=session,
             id=lane,
-            node=ROOT,
-            version=to,
+            node=to.node,
+            version=to.version,
             admitted=admitted,
             dropped={"00": int(used)},
             used=used,

@@ -16,7 +16,6 @@ from itertools import count
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
 from store.builders import Talk, random_line
-from sculptor.operations import FIRST_VERSION
 from sculptor.store import SqliteStore
 from sculptor.store.records import MoveHead
 from dataclasses import replace
@@ -25,14 +24,14 @@ from threading import Thread
 def work(number):
     talk = Talk(f"s{number}")
     store.write(talk.opening("Hi")).result()
-    version = FIRST_VERSION
+    at = talk.lane().head
     for made, _ in random_line(number):
-        lane = replace(talk.lane(), version=made.version, depth=made.depth)
         said = talk.say(f"message {made.depth}")
-        move = MoveHead(lane=replace(lane, node=talk.head), expected=version)
+        lane = replace(talk.lane(), version=made.version, depth=made.depth)
+        move = MoveHead(lane=lane, expected=at)
         store.write([*said, talk.made(made), move]).result()
-        version = made.version
-        sys.stdout.write(f"{number} {made.depth} {version} {talk.head.hex()}\\n")
+        at = lane.head
+        sys.stdout.write(f"{number} {made.depth} {made.version} {talk.head.hex()}\\n")
         sys.stdout.flush()
 
 store = SqliteStore(Path(sys.argv[1]))

@@ -15,7 +15,15 @@ from sculptor.errors import StaleHead, StoreCorrupt, StoreError, StoreLocked
 from sculptor.operations import VersionId
 from sculptor.store import LOCAL, SqliteStore
 from sculptor.store.migrations import MIGRATIONS
-from sculptor.store.records import DeleteSession, LaneId, MoveHead, Node, SessionId
+from sculptor.store.records import (
+    ROOT,
+    DeleteSession,
+    Head,
+    LaneId,
+    MoveHead,
+    Node,
+    SessionId,
+)
 
 from .builders import Talk
 
@@ -350,7 +358,7 @@ def test_a_list_that_cannot_be_written_fails_alone(sqlite: SqliteStore) -> None:
     sqlite._writer.submit(lambda cursor: gate.wait(10) and None)
     talks = [Talk(f"s{number}") for number in range(6)]
     writes = [sqlite.write(talk.opening("Hi")) for talk in talks[:3]]
-    late = MoveHead(lane=talks[3].lane(), expected=VersionId("f" * 32))
+    late = MoveHead(lane=talks[3].lane(), expected=Head(ROOT, VersionId("f" * 32)))
     writes.append(sqlite.write([*talks[3].opening("Hi")[:-1], late]))
     unfit = Talk("bad \ud800")
     writes.append(sqlite.write([talks[4].opened(), unfit.opened()]))

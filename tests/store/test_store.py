@@ -144,11 +144,12 @@ def test_a_lane_moves_only_from_where_it_was_expected(store: Store) -> None:
     store.write(talk.opening("Hi")).result()
     made = operation((), reason="first")
     moved = replace(talk.lane(), version=made.version, depth=1, used=5.0)
-    store.write([talk.made(made), MoveHead(lane=moved, expected=FIRST_VERSION)]).result()
+    start = talk.lane().head
+    store.write([talk.made(made), MoveHead(lane=moved, expected=start)]).result()
     assert store.lane(LOCAL, talk.id, LaneId("main")) == moved
     late = operation((), reason="late")
     behind = replace(talk.lane(), version=late.version, depth=1)
-    for expected in (FIRST_VERSION, None):
+    for expected in (start, None):
         write = store.write([talk.made(late), MoveHead(lane=behind, expected=expected)])
         with pytest.raises(StaleHead, match="main"):
             write.result()
@@ -160,7 +161,8 @@ def test_a_lane_moves_only_from_where_it_was_expected(store: Store) -> None:
 def test_a_list_that_fails_is_not_written_at_all(store: Store) -> None:
     talk = Talk()
     store.write(talk.opening("Hi")).result()
-    more = [*talk.say("more"), MoveHead(lane=talk.lane(), expected=VersionId("f" * 32))]
+    elsewhere = talk.lane().head._replace(version=VersionId("f" * 32))
+    more = [*talk.say("more"), MoveHead(lane=talk.lane(), expected=elsewhere)]
     with pytest.raises(StaleHead):
         store.write([used("talk", 5), *more, used("talk", 6)]).result()
     assert store.node(LOCAL, talk.id, talk.head) is None
@@ -174,11 +176,11 @@ def test_heads_in_one_list_are_compared_one_after_another(store: Store) -> None:
     one, two = replace(talk.lane(), version=VersionId("1" * 32)), talk.lane()
     moves = [
         MoveHead(lane=one, expected=None),
-        MoveHead(lane=two, expected=one.version),
+        MoveHead(lane=two, expected=one.head),
         DeleteSession(tenant=LOCAL, id=talk.id),
         MoveHead(lane=one, expected=None),
         replace(talk.lane("side"), version=one.version),
-        MoveHead(lane=talk.lane("side"), expected=one.version),
+        MoveHead(lane=talk.lane("side"), expected=one.head),
     ]
     store.write(moves).result()
     assert store.lane(LOCAL, talk.id, LaneId("main")) == one
