@@ -5,6 +5,7 @@ what the loop changes of a request differs from what the program asked for. Erro
 leave as they are, so that a program catches what it caught before.
 """
 
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import aclosing, closing
 from typing import Any
@@ -13,6 +14,7 @@ import openai
 import orjson
 
 from sculptor.chat import ChunkReader, Completed, JsonObject, read_completion
+from sculptor.chat.loose import read_loosely
 from sculptor.errors import UpstreamBroken
 from sculptor.loop import Event, ModelRequest, deltas_of
 
@@ -143,4 +145,9 @@ def _plain(answer: Any) -> JsonObject:
     if not isinstance(answer, openai.BaseModel):
         kind = type(answer).__name__
         raise UpstreamBroken(f"The upstream sent what the client reads as {kind}, no completion.")
-    return answer.model_dump(exclude_unset=True, warnings=False)
+    value: JsonObject = answer.model_dump(exclude_unset=True, warnings=False)
+    try:
+        orjson.dumps(value)
+    except TypeError:  # half a character, which the client's own parser lets through
+        return read_loosely(json.dumps(value).encode()) or value
+    return value

@@ -97,7 +97,8 @@ class Server:
         known = [*keys, *([settings.upstream_key] if settings.upstream_key else [])]
         formatter = ErrorFormatter(secrets=known)
         chat = ChatCompletions(settings, self.lanes, self.backend, formatter, self.health)
-        hot: dict[tuple[str, str], Endpoint] = {("POST", "/chat/completions"): chat}
+        paths = ("/chat/completions", "/chat/completions/")  # as some clients spell it
+        hot: dict[tuple[str, str], Endpoint] = {("POST", path): chat for path in paths}
         return Front(
             hot=hot,
             relay=self._relay,

@@ -271,6 +271,16 @@ def test_the_header_turns_the_tools_on_and_off(proxy: str, upstream: StubUpstrea
     assert "off, auto or on" in bad.json()["error"]["message"]
 
 
+def test_a_slash_at_the_end_of_the_path_leads_no_request_past_us(
+    proxy: str, upstream: StubUpstream
+) -> None:
+    upstream.answers.append(say("a"))
+    body = {"model": "m", "messages": [user("hi")]}
+    answer = httpx.post(f"{proxy}/v1/chat/completions/", json=body)
+    assert answer.headers["x-context-status"] == "passthrough"
+    assert upstream.seen[-1].value["messages"] == body["messages"]
+
+
 def test_other_paths_are_relayed_untouched(proxy: str, upstream: StubUpstream) -> None:
     body = b'{"input":"x","encoding_format":"base64"}'
     response = httpx.post(f"{proxy}/v1/embeddings?a=1", content=body)

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import aclosing
 from functools import partial
 
+from sculptor.chat import ExtraDelta
 from sculptor.loop import Event, ModelRequest
 from sculptor.mom.language.tokenizer import Tokenizer
 from sculptor.server.headers import RawHeaders
@@ -30,6 +31,7 @@ class MomModel:
     ) -> None:
         self._writer, self._tokenizer = writer, tokenizer
         self._name, self._fingerprint = name, fingerprint
+        self._told = {"system_fingerprint": fingerprint}
         self._reader = AskReader(tokenizer, window_tokens=window_tokens)
 
     async def stream(
@@ -48,12 +50,15 @@ class MomModel:
             limit=ask.limit,
             hidden=hidden,
         )
-        reason, reused = None, 0
+        reason, reused, is_begun = None, 0, False
         async with aclosing(self._writer.write(ask.request)) as pieces:
             async for piece in pieces:
                 reused = piece.reused
                 for choice in piece.choices:
                     for delta in answer.feed(choice):
+                        if not is_begun:  # with the first piece; alone it would begin the answer
+                            yield ExtraDelta(fields={}, answer=self._told)
+                            is_begun = True
                         yield delta
                     if answer.is_ended or answer.is_full:
                         break
