@@ -83,12 +83,12 @@ class Writer:
     def _commit(self, batch: Sequence[tuple[Work, Future[None]]]) -> None:
         """Do a batch in one transaction and resolve its futures."""
         failed: dict[Future[None], StoreError] = {}
-        try:
-            if not self._commit_all(batch):
+        if not self._commit_all(batch):
+            try:
                 self._commit_each(batch, failed)
-        except sqlite3.Error as error:
-            self._roll_back()
-            failed = {future: write_error(error) for _, future in batch} | failed
+            except sqlite3.Error:
+                self._roll_back()
+                failed = self._commit_apart(batch)
         for _, future in batch:
             if future in failed:
                 future.set_exception(failed[future])
@@ -121,6 +121,24 @@ class Writer:
             if error is not None:
                 failed[future] = error
         self._cursor.execute("COMMIT")
+
+    def _commit_apart(
+        self, batch: Sequence[tuple[Work, Future[None]]]
+    ) -> dict[Future[None], StoreError]:
+        """Do every list in a transaction of its own; return which failed.
+
+        A list too large for the disk takes the whole transaction back, and those beside it fit.
+        """
+        failed: dict[Future[None], StoreError] = {}
+        for work, future in batch:
+            try:
+                self._cursor.execute("BEGIN IMMEDIATE")
+                work(self._cursor)
+                self._cursor.execute("COMMIT")
+            except Exception as error:
+                self._roll_back()
+                failed[future] = error if isinstance(error, StoreError) else write_error(error)
+        return failed
 
     def _attempt(self, work: Work) -> StoreError | None:
         """Do one list inside the open transaction; return why it was taken back, if it was.

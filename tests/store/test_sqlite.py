@@ -296,27 +296,41 @@ def test_a_full_disk_fails_the_write_and_says_so(path: Path) -> None:
     store.close()
 
 
-def test_a_list_too_large_for_the_disk_takes_none_before_it_along(sqlite: SqliteStore) -> None:
+def _hold(store: SqliteStore) -> threading.Event:
+    """Keep the writer busy until the event is set: what is written meanwhile is one batch."""
+    begun, gate = threading.Event(), threading.Event()
+
+    def wait(cursor: sqlite3.Cursor) -> None:
+        del cursor
+        begun.set()
+        gate.wait(10)
+
+    store._writer.submit(wait)
+    assert begun.wait(10)
+    return gate
+
+
+def test_a_list_too_large_for_the_disk_takes_none_beside_it_along(sqlite: SqliteStore) -> None:
     limit = "PRAGMA max_page_count = 200"
     sqlite._writer.submit(lambda cursor: cursor.execute(limit) and None).result()
-    gate = threading.Event()
-    sqlite._writer.submit(lambda cursor: gate.wait(10) and None)
+    gate = _hold(sqlite)
     small = sqlite.write(Talk("small").opening("Hi"))
     large = sqlite.write(Talk("large").opening("x" * 1_000_000))
+    behind = sqlite.write(Talk("behind").opening("Hi"))
     gate.set()
     small.result(10)
     with pytest.raises(StoreError, match=r"full.*Free space"):
         large.result(10)
+    behind.result(10)
     sqlite.write(Talk("late").opening("Hi")).result(10)
-    assert {total.session.id for total in sqlite.sessions(LOCAL)} == {"small", "late"}
+    assert {total.session.id for total in sqlite.sessions(LOCAL)} == {"small", "behind", "late"}
     assert sqlite.verify() == []
 
 
-def test_lists_whose_transaction_sqlite_takes_back_all_fail(sqlite: SqliteStore) -> None:
+def test_a_list_whose_transaction_sqlite_takes_back_fails_alone(sqlite: SqliteStore) -> None:
     before = Talk("before")
     sqlite.write(before.opening("Hi")).result()
-    gate = threading.Event()
-    sqlite._writer.submit(lambda cursor: gate.wait(10) and None)
+    gate = _hold(sqlite)
 
     def lose(cursor: sqlite3.Cursor) -> None:
         cursor.execute("ROLLBACK")
@@ -329,13 +343,13 @@ def test_lists_whose_transaction_sqlite_takes_back_all_fail(sqlite: SqliteStore)
         sqlite.write(Talk("two").opening("Hi")),
     ]
     gate.set()
-    errors = [write.exception(10) for write in writes]
-    assert isinstance(errors.pop(1), StaleHead)
-    for error in errors:
-        assert isinstance(error, StoreError)
-        assert "disk I/O error" in str(error)
-    assert [total.session.id for total in sqlite.sessions(LOCAL)] == ["before"]
-    sqlite.write(Talk("one").opening("Hi")).result(10)
+    one, stale, lost, two = [write.exception(10) for write in writes]
+    assert one is None
+    assert isinstance(stale, StaleHead)
+    assert isinstance(lost, StoreError)
+    assert "disk I/O error" in str(lost)
+    assert two is None
+    assert {total.session.id for total in sqlite.sessions(LOCAL)} == {"before", "one", "two"}
     assert sqlite.verify() == []
 
 
