@@ -51,6 +51,10 @@ _THINGS = [
 _ROOMS = ["cellar", "attic", "pantry", "library", "workshop", "garage", "hallway", "studio"]
 
 
+Said = tuple[str, str, str]
+"""A subject, what is said of it, and the sentence that says it."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
     """A text, a question and the word that a right answer holds."""
@@ -102,13 +106,13 @@ def moved(rng: random.Random, lines: int) -> Asked:
 
 def kept(rng: random.Random, lines: int) -> Asked:
     """Ask for a fact that is said once."""
-    rows, where = [], {}
-    for number in range(lines):
-        thing = f"{rng.choice(_THINGS)} number {number + 1}"
-        where[thing] = rng.choice(_ROOMS)
-        rows.append(f"The {thing} is kept in the {where[thing]}.")
-    thing = rng.choice(sorted(where))
-    return Asked(text=" ".join(rows), question=f"Where is the {thing} kept?", wanted=where[thing])
+
+    def row(number: int) -> Said:
+        """Say where something is."""
+        thing, room = f"{rng.choice(_THINGS)} number {number + 1}", rng.choice(_ROOMS)
+        return thing, room, f"The {thing} is kept in the {room}."
+
+    return _once(rng, lines, row, question="Where is the {} kept?")
 
 
 def absent(rng: random.Random, lines: int) -> Asked:
@@ -119,36 +123,35 @@ def absent(rng: random.Random, lines: int) -> Asked:
 
 def mended(rng: random.Random, lines: int) -> Asked:
     """Ask for who did something that is told from the other end."""
-    rows, by = [], {}
-    for number in range(lines):
+
+    def row(number: int) -> Said:
+        """Say by whom something was mended."""
         thing, who = f"{rng.choice(_THINGS)} {number + 1}", _somebody(rng)
-        by[thing] = who
-        rows.append(f"The {thing} was mended by {who}.")
-    thing = rng.choice(sorted(by))
-    return Asked(text=" ".join(rows), question=f"Who mended the {thing}?", wanted=by[thing])
+        return thing, who, f"The {thing} was mended by {who}."
+
+    return _once(rng, lines, row, question="Who mended the {}?")
 
 
 def leaving(rng: random.Random, lines: int) -> Asked:
     """Ask when something happens."""
-    rows, when = [], {}
-    for number in range(lines):
+
+    def row(number: int) -> Said:
+        """Say when a ferry leaves."""
         ferry, hour = f"ferry {number + 101}", f"{rng.randrange(24)}:{rng.randrange(60):02d}"
-        when[ferry] = hour
-        rows.append(f"{ferry.capitalize()} to {rng.choice(_CITIES)} leaves at {hour}.")
-    ferry = rng.choice(sorted(when))
-    return Asked(text="\n".join(rows), question=f"When does {ferry} leave?", wanted=when[ferry])
+        return ferry, hour, f"{ferry.capitalize()} to {rng.choice(_CITIES)} leaves at {hour}."
+
+    return _once(rng, lines, row, question="When does {} leave?", between="\n")
 
 
 def bottles(rng: random.Random, lines: int) -> Asked:
     """Ask how many of something there are."""
-    rows, found = [], {}
-    for number in range(lines):
+
+    def row(number: int) -> Said:
+        """Say how many bottles are on a shelf."""
         shelf, count = f"shelf {number + 1}", str(rng.randint(10, 99))
-        found[shelf] = count
-        rows.append(f"- {shelf} bears {count} bottles")
-    shelf = rng.choice(sorted(found))
-    question = f"How many bottles does {shelf} bear?"
-    return Asked(text="\n".join(rows), question=question, wanted=found[shelf])
+        return shelf, count, f"- {shelf} bears {count} bottles"
+
+    return _once(rng, lines, row, question="How many bottles does {} bear?", between="\n")
 
 
 def late(rng: random.Random, lines: int) -> Asked:
@@ -162,6 +165,25 @@ def late(rng: random.Random, lines: int) -> Asked:
         rows.append(f"{who} was late because {why[who]}.")
     who = rng.choice(sorted(why))
     return Asked(text=" ".join(rows), question=f"Why was {who} late?", wanted=why[who])
+
+
+def _once(
+    rng: random.Random,
+    lines: int,
+    row: Callable[[int], Said],
+    *,
+    question: str,
+    between: str = " ",
+) -> Asked:
+    """Ask for one of several facts of a kind, each said once."""
+    said = [row(number) for number in range(lines)]
+    wanted = {subject: value for subject, value, _ in said}
+    subject = rng.choice(sorted(wanted))
+    return Asked(
+        text=between.join(text for _, _, text in said),
+        question=question.format(subject),
+        wanted=wanted[subject],
+    )
 
 
 def _somebody(rng: random.Random) -> str:
