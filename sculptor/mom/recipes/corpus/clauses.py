@@ -19,7 +19,7 @@ from sculptor.mom.recipes.corpus.nouns import (
     subjects,
     thing,
 )
-from sculptor.mom.recipes.corpus.verbs import draw_verb
+from sculptor.mom.recipes.corpus.verbs import draw_verb, inflect
 from sculptor.mom.recipes.corpus.words import Draw, code, kind, label, made_up, pick, plain_piece
 
 Frame = Callable[[random.Random, bool], "Clause"]
@@ -46,8 +46,8 @@ def draw_clause(rng: random.Random, *, changes: bool) -> Clause:
     return rng.choice(frames)(rng, changes)
 
 
-def _of(rng: random.Random, changes: bool) -> tuple[str, str]:
-    """Return what ends a statement and a question of something that changes: nothing, or "now"."""
+def _times(rng: random.Random, changes: bool) -> tuple[str, str]:
+    """Return the words of time at the end of a statement and of a question; none, often."""
     if not changes:
         return "", ""
     said = f" {pick(rng, 'since')}" if rng.random() < 0.4 else ""
@@ -57,24 +57,27 @@ def _of(rng: random.Random, changes: bool) -> tuple[str, str]:
 def _put_somewhere(rng: random.Random, changes: bool) -> Clause:
     """*The pump is stored behind the mill.*"""
     verb, preposition = draw_verb(rng).participle, pick(rng, "prepositions")
-    said, now = _of(rng, changes)
+    said, now = _times(rng, changes)
     be = rng.choice(("is", "is", "was", "gets", "has been"))
-    ask = "is" if be in ("is", "gets", "has been") else "was"
-    told = [f"{{a}} {be} {verb} {preposition} {{b}}{said}."]
-    if changes and rng.random() < 0.5:
-        told.append(f"{{a}} {be} {draw_verb(rng).participle} {preposition} {{b}}{said}.")
+    ask = "was" if be == "was" else "is"
+    states = [f"{{a}} {be} {verb} {preposition} {{b}}{said}."]
+    questions = [
+        f"Where {ask} {{a}} {verb}{now}?",
+        f"Where {ask} {{a}} {verb}{now}?",
+        f"What {ask} {{a}} {verb} {preposition}{now}?",
+        f"{preposition.capitalize()} what {ask} {{a}} {verb}{now}?",
+    ]
+    indirect = [f"where {{a}} {ask} {verb}{now}"]
+    backward = [f"What {ask} {verb} {preposition} {{b}}?"]
+    if changes and rng.random() < 0.5:  # two verbs for it: the question names neither
+        states.append(f"{{a}} {be} {draw_verb(rng).participle} {preposition} {{b}}{said}.")
+        questions, indirect = [f"Where {ask} {{a}}{now}?"], [f"where {{a}} {ask}{now}"]
+        backward = []
     return Clause(
-        states=told,
-        questions=[
-            f"Where {ask} {{a}}{now}?" if len(told) > 1 else f"Where {ask} {{a}} {verb}{now}?",
-            f"Where {ask} {{a}} {verb}{now}?" if len(told) == 1 else f"Where {ask} {{a}}{now}?",
-            f"What {ask} {{a}} {verb} {preposition}{now}?",
-            f"{preposition.capitalize()} what {ask} {{a}} {verb}{now}?",
-        ][: 4 if len(told) == 1 else 2],
-        indirect=[
-            f"where {{a}} {ask} {verb}{now}" if len(told) == 1 else f"where {{a}} {ask}{now}"
-        ],
-        backward=[f"What {ask} {verb} {preposition} {{b}}?"] if len(told) == 1 else (),
+        states=states,
+        questions=questions,
+        indirect=indirect,
+        backward=backward,
         subject=subjects(rng, people=0.15),
         value=pooled(rng, somewhere),
     )
@@ -83,7 +86,7 @@ def _put_somewhere(rng: random.Random, changes: bool) -> Clause:
 def _rest_somewhere(rng: random.Random, changes: bool) -> Clause:
     """*Edda Morn works at the quarry.*"""
     verb, preposition = draw_verb(rng, rests=True), pick(rng, "prepositions")
-    said, now = _of(rng, changes)
+    said, now = _times(rng, changes)
     if changes:
         forms = (verb.third, verb.past, f"has {verb.participle}")
         told = [
@@ -116,7 +119,7 @@ def _rest_somewhere(rng: random.Random, changes: bool) -> Clause:
 
 def _do_something(rng: random.Random, changes: bool) -> Clause:
     """*The foreman of Brill painted a lantern.*"""
-    verb, (said, now) = draw_verb(rng), _of(rng, changes)
+    verb, (said, now) = draw_verb(rng), _times(rng, changes)
     past = not changes and rng.random() < 0.5
     form, do = (verb.past, "did") if past else (verb.third, "does")
     sort = kind(rng, "things")
@@ -140,7 +143,7 @@ def _do_something(rng: random.Random, changes: bool) -> Clause:
 
 def _be_like(rng: random.Random, changes: bool) -> Clause:
     """*The spare drum is crimson.*"""
-    said, now = _of(rng, changes)
+    said, now = _times(rng, changes)
     sort, *known = pick(rng, "qualities").replace(":", "").split()
     values: Draw = pooled(rng, lambda rng: rng.choice(known))
     if rng.random() < 0.5:
@@ -165,7 +168,7 @@ def _be_like(rng: random.Random, changes: bool) -> Clause:
 
 def _have_of(rng: random.Random, changes: bool) -> Clause:
     """*The emblem of Tarn Cross is a heron.*"""
-    said, now = _of(rng, changes)
+    said, now = _times(rng, changes)
     sort = kind(rng, "things", "states", "people")
     told = rng.choice(
         (
@@ -191,7 +194,7 @@ def _have_of(rng: random.Random, changes: bool) -> Clause:
 
 def _count(rng: random.Random, changes: bool) -> Clause:
     """*There are 14 jars behind the kiln.*"""
-    said, now = _of(rng, changes)
+    said, now = _times(rng, changes)
     noun = f"{rng.choice((plain_piece(rng), made_up(rng), pick(rng, 'things')))}s"
     if rng.random() < 0.4:
         preposition = pick(rng, "prepositions")
@@ -215,14 +218,16 @@ def _count(rng: random.Random, changes: bool) -> Clause:
 
 def _measure(rng: random.Random, changes: bool) -> Clause:
     """*The ferry to Morl takes 40 minutes.*"""
-    said, now = _of(rng, changes)
-    verb, how, units = (part.strip() for part in pick(rng, "measures").split(":"))
-    unit = rng.choice(units.split())
-    ask = how.capitalize()
+    said, now = _times(rng, changes)
+    base, how, units = (part.strip() for part in pick(rng, "measures").split(":"))
+    verb, unit = inflect(base), rng.choice(units.split())
     return Clause(
-        states=[f"{{a}} {verb}s {{b}}{said}.".replace("reachs", "reaches")],
-        questions=[f"{ask} does {{a}} {verb}{now}?", f"How many {unit} does {{a}} {verb}{now}?"],
-        indirect=[f"{how} {{a}} {verb}s{now}".replace("reachs", "reaches")],
+        states=[f"{{a}} {verb.third} {{b}}{said}."],
+        questions=[
+            f"{how.capitalize()} does {{a}} {base}{now}?",
+            f"How many {unit} does {{a}} {base}{now}?",
+        ],
+        indirect=[f"{how} {{a}} {verb.third}{now}"],
         subject=subjects(rng, people=0.1),
         value=lambda rng: f"{rng.randint(2, 10 ** rng.randint(1, 4))} {unit}",
     )
