@@ -72,6 +72,16 @@ def texts(lanes: Lanes, live: LiveLane) -> set[tuple[str, ...]]:
     return {tuple(m.text for m in each.context.messages) for each in resumed}
 
 
+async def pinned_meanwhile(lanes: Lanes, live: LiveLane) -> LiveLane:
+    """Return a person's view of a lane that is being answered, with a message pinned, unsaved."""
+    await lanes.writer.settle(live)
+    lane = lanes.store.lane(LOCAL, live.session.id, live.lane.id)
+    assert lane is not None
+    person = lanes.resume(LOCAL, live.session, lane)
+    person.context.perform(Pin(places=(person.context.places[0],)), author="user")
+    return person
+
+
 BEGUN = ("Is it so?", "It is.")
 
 
@@ -152,11 +162,7 @@ def test_what_a_person_does_meanwhile_takes_no_answer_away(lanes: Lanes) -> None
     async def main() -> None:
         await answered(lanes, opened(lanes, USER))
         live = opened(lanes, USER, ANSWER, MORE)
-        await lanes.writer.settle(live)
-        lane = lanes.store.lane(LOCAL, live.session.id, live.lane.id)
-        assert lane is not None
-        person = lanes.resume(LOCAL, live.session, lane)
-        person.context.perform(Pin(places=(person.context.places[0],)), author="user")
+        person = await pinned_meanwhile(lanes, live)
         await answered(lanes, live, "done")
         with pytest.raises(StaleHead):
             await lanes.save(person)
@@ -169,11 +175,7 @@ def test_an_answer_follows_what_a_person_did_to_its_lane(lanes: Lanes) -> None:
     async def main() -> None:
         await answered(lanes, opened(lanes, USER))
         live = opened(lanes, USER, ANSWER, MORE)
-        await lanes.writer.settle(live)
-        lane = lanes.store.lane(LOCAL, live.session.id, live.lane.id)
-        assert lane is not None
-        person = lanes.resume(LOCAL, live.session, lane)
-        person.context.perform(Pin(places=(person.context.places[0],)), author="user")
+        person = await pinned_meanwhile(lanes, live)
         await lanes.save(person)
         await answered(lanes, live, "done")
         (held,) = lanes.store.lanes(LOCAL, live.session.id)
