@@ -102,9 +102,11 @@ def odd(rng: random.Random) -> str:
 
 
 def name(rng: random.Random) -> str:
-    """Draw a made-up first and last name."""
-    words = (made_up(rng) if rng.random() < 0.7 else plain_piece(rng) for _ in range(2))
-    return " ".join(word.capitalize() for word in words)
+    """Draw a first and a last name, made up but for the one in four that has a known first name."""
+    first, last = (made_up(rng) if rng.random() < 0.7 else plain_piece(rng) for _ in range(2))
+    if rng.random() < 0.25:
+        first = pick(rng, "given")
+    return f"{first.capitalize()} {last.capitalize()}"
 
 
 def place(rng: random.Random) -> str:

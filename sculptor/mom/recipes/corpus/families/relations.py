@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from sculptor.mom.recipes.corpus.families.kinship import compose_kinship
-from sculptor.mom.recipes.corpus.words import Draw, code, distinct, made_up, name, place
+from sculptor.mom.recipes.corpus.words import Draw, code, distinct, made_up, name, pick, place
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -186,6 +186,8 @@ def draw_names(rng: random.Random, relation: Relation, count: int) -> list[str]:
     if relation.naming == "name" and rng.random() < 0.35:
         pools = [[made_up(rng).capitalize() for _ in range(size)] for size in (2, 2 * count)]
         firsts, lasts = rng.sample(pools, 2)
+        if rng.random() < 0.3:
+            firsts = [pick(rng, "given") for _ in firsts]
         names = distinct(rng, lambda rng: f"{rng.choice(firsts)} {rng.choice(lasts)}", count)
     else:
         names = distinct(rng, naming, count)
