@@ -5,7 +5,7 @@ cover all settings; where only a part of a task is wanted, the numbers of the ot
 """
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
 
@@ -75,16 +75,31 @@ CELLS = {
 }
 
 
-def chosen_cells(names: Sequence[str]) -> list[Cell]:
-    """Return the cells of these names, each a cell's or a task's; all of them for none.
+def chosen_cells(names: Sequence[str], n: int) -> dict[Cell, int]:
+    """Return how many samples a setting are wanted of each cell.
+
+    ``names`` are those of cells or tasks, all of them for none; one with ``=20`` behind it has
+    that number instead of ``n``.
 
     Raises:
-        EvalError: a name is unknown.
+        EvalError: a name is unknown, or what is behind it is no number of samples.
     """
-    unknown = [n for n in names if not any(n in (c.name, c.task) for c in CELLS.values())]
+    wanted = {name: count for name, _, count in (given.partition("=") for given in names)}
+    unknown = [n for n in wanted if not any(n in (c.name, c.task) for c in CELLS.values())]
     if unknown:
         raise EvalError(f"No cell {', '.join(unknown)}; there are {', '.join(CELLS)}.")
-    return [c for c in CELLS.values() if not names or c.name in names or c.task in names]
+    if odd := [f"{name}={count}" for name, count in wanted.items() if not _is_count(count)]:
+        raise EvalError(f"No number of samples: {', '.join(odd)}. Write CELL=20, or CELL alone.")
+    chosen = {}
+    for cell in CELLS.values():
+        name = cell.name if cell.name in wanted else cell.task
+        if name in wanted or not wanted:
+            chosen[cell] = int(wanted.get(name) or n)
+    return chosen
+
+
+def _is_count(text: str) -> bool:
+    return not text or (text.isascii() and text.isdigit() and int(text) > 0)
 
 
 def indexes_of(cell: Cell, n: int) -> list[int]:
@@ -107,13 +122,13 @@ def _english(cell: Cell, n: int) -> Iterator[int]:
             yield index
 
 
-def jobs_of(cells: Sequence[Cell], n: int, *, done: Collection[Job]) -> list[Job]:
+def jobs_of(counts: Mapping[Cell, int], *, done: Collection[Job]) -> list[Job]:
     """Return what is still to do, so mixed that a cut leaves every cell a part.
 
     A cell worth twice as much is done at twice the pace.
     """
     ranked: list[tuple[float, Job]] = []
-    for cell in cells:
+    for cell, n in counts.items():
         numbers = indexes_of(cell, n)
         for at, index in enumerate(numbers, 1):
             job = Job(cell.name, index)

@@ -8,6 +8,7 @@ a digest of each answer, for `parity.py`. On GPUs:
 ``--device cuda --gpus 4 --processes 32 --concurrency 16``: beside the model a sample takes a third
 of a second of one core. With ``--seconds 0`` nothing is begun, only counted. ``--also RESULT``
 takes over the cells that were answered before by the same weights and are not answered here.
+Calls of different cells may run side by side, and into one folder.
 """
 
 import argparse
@@ -38,6 +39,7 @@ _MEMORY_MIB = {"cpu": 1_024, "cuda": 6_144}
 """A moment of the shipped model is 10 MiB, and a prompt of 128k tokens leaves some hundred: with
 less, the turns of the samples beside it would be read again from the start."""
 _TELL_S = 20.0
+_CELLS_HELP = f"these alone, =N: so many samples a setting; of {', '.join(CELLS)}"
 
 
 def main() -> None:
@@ -64,7 +66,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--memory-mib", type=int, help="for earlier turns, in a process")
     parser.add_argument("--seconds", type=float, default=400, help="no new sample after this")
     parser.add_argument("--grace", type=float, default=120, help="seconds for those under way")
-    parser.add_argument("--cells", nargs="*", default=[], help=f"of {', '.join(CELLS)}")
+    parser.add_argument("--cells", nargs="*", default=[], metavar="CELL[=N]", help=_CELLS_HELP)
     parser.add_argument("--n", type=int, default=200, help="samples a setting")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--max-tokens", type=int, default=1_024, help="limit of an answer")
@@ -81,15 +83,15 @@ def _run(options: argparse.Namespace) -> int:
     begin_until = time.time() + options.seconds
     options.concurrency = options.concurrency or _CONCURRENCY[options.device]
     options.memory_mib = options.memory_mib or _MEMORY_MIB[options.device]
-    model, cells = load_model(options.weights), chosen_cells(options.cells)
-    plans = {cell.name: _plan(cell, model, options) for cell in cells}
-    for cell in cells:
+    model, counts = load_model(options.weights), chosen_cells(options.cells, options.n)
+    plans = {cell.name: _plan(cell, n, model, options) for cell, n in counts.items()}
+    for cell in counts:
         ensure_plan(cell_folder(options.out, cell), plans[cell.name])
     work = Work(
         weights=options.weights.resolve(),
         out=options.out,
         plans=plans,
-        jobs=jobs_of(cells, options.n, done=done_jobs(options.out, cells)),
+        jobs=jobs_of(counts, done=done_jobs(options.out, list(counts))),
         begin_until=begin_until,
         end_until=begin_until + options.grace,
         device=options.device,
@@ -109,12 +111,12 @@ def _run(options: argparse.Namespace) -> int:
     return failed
 
 
-def _plan(cell: Cell, model: LoadedModel, options: argparse.Namespace) -> Plan:
+def _plan(cell: Cell, n: int, model: LoadedModel, options: argparse.Namespace) -> Plan:
     return make_plan(
         cell.task,
         arms=[cell.arm],
         model=f"{model.name}-{model.fingerprint}",
-        limit=cell.settings * options.n,
+        limit=cell.settings * n,
         seed=options.seed,
         admission="on",
         max_tokens=options.max_tokens,
@@ -174,7 +176,7 @@ def _sitting(options: argparse.Namespace) -> dict[str, object]:
 
 
 def _write_result(out: Path, model: LoadedModel, *, also: Path | None) -> None:
-    """Count all cells that have samples, whichever call answered them; the last one is named.
+    """Count all cells that have samples, and name every call that answered some.
 
     Raises:
         EvalError: nothing was ever answered, or ``also`` is of other weights.
@@ -187,6 +189,7 @@ def _write_result(out: Path, model: LoadedModel, *, also: Path | None) -> None:
     value = {
         "title": "The shipped model on our tasks, without and with its tools",
         **sittings[-1],
+        "command": "\n".join(dict.fromkeys(sitting["command"] for sitting in sittings)),
         "how": sittings[-1]["how"] | {"n": max(sitting["how"]["n"] for sitting in sittings)},
         "sittings": len(sittings),
         "weights": {

@@ -41,13 +41,10 @@ def _page(result: Json, charts: Sequence[str]) -> str:
         f"# {result['title']}",
         "",
         f"Weights `{weights['fingerprint']}` ({weights['name']}), {machine['device']}, commit "
-        f"`{result['commit'][:12]}`, {result['made']}. At most {how['n']} samples a setting, "
-        f"seed {how['seed']}, tools `{how['admission']}`, processes: {how['processes']}, samples "
-        f"at a time in each: {how['concurrency']}{free}; "
-        f"answered in {result['sittings']} sittings, of which this is the last:",
+        f"`{result['commit'][:12]}`, {result['made']}. Seed {how['seed']}, tools "
+        f"`{how['admission']}`{free}; answered in {result['sittings']} sittings:",
         "",
-        f"`{result['command']}`",
-        "",
+        *(line for command in result["command"].splitlines() for line in (f"`{command}`", "")),
         *((result["note"], "") if "note" in result else ()),
         *(line for name in charts for line in (f"![{name}]({name}.svg)", "")),
         "## All cells",
@@ -72,7 +69,8 @@ def _before(cell: Json) -> list[str]:
     told = (
         f"Answered before, {before['made']}, {before['device']}, commit `{before['commit'][:12]}`"
     )
-    return [f"{told}: `{before['command']}`. {before['note']}".rstrip(), ""]
+    commands = ", ".join(f"`{command}`" for command in before["command"].splitlines())
+    return [f"{told}: {commands}. {before['note']}".rstrip(), ""]
 
 
 def _setting(setting: Json) -> str:

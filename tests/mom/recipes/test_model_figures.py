@@ -136,8 +136,8 @@ def test_cells_answered_before_are_taken_over_with_their_origin(tmp_path: Path) 
 
 def test_a_cut_leaves_every_cell_a_part_of_every_setting() -> None:
     cells = import_module("model_cells")
-    chosen = cells.chosen_cells([])
-    jobs = cells.jobs_of(chosen, 20, done=())
+    chosen = cells.chosen_cells([], 20)
+    jobs = cells.jobs_of(chosen, done=())
     assert len(set(jobs)) == len(jobs) == 20 * sum(cell.settings for cell in chosen)
     early = Counter(job.cell for job in jobs[: len(jobs) // 2])
     assert early.keys() == cells.CELLS.keys()
@@ -150,6 +150,25 @@ def test_a_cut_leaves_every_cell_a_part_of_every_setting() -> None:
     assert len(counts) == cell.settings
     assert {str(draw["language"]) for draw in draws} == {"English"}
     assert len({str(draw["depth"]) for draw in draws}) == 11
+
+
+@pytest.mark.usefixtures("_beside")
+def test_cells_are_chosen_by_name_with_a_number_of_samples_each() -> None:
+    cells = import_module("model_cells")
+    chosen = cells.chosen_cells(["tool-log:plain=7", "pi-llm-long", "ruler-own-vt=3"], 20)
+    assert {cell.name: n for cell, n in chosen.items()} == {
+        "tool-log:plain": 7,
+        "pi-llm-long:sculptor": 20,
+        "pi-llm-long:plain": 20,
+        "ruler-own-vt:sculptor": 3,
+        "ruler-own-vt:plain": 3,
+    }
+    assert len(cells.jobs_of(chosen, done=())) == 7 * 3 + 2 * 20 * 3 + 2 * 3 * 6
+    for odd in ("tool-log=0", "tool-log=many", "tool-log=-1", "tool-log=²"):
+        with pytest.raises(EvalError, match=f"No number of samples: {odd}"):
+            cells.chosen_cells([odd], 20)
+    with pytest.raises(EvalError, match="No cell tool-logs; there are pi-llm-sculptor:sculptor,"):
+        cells.chosen_cells(["tool-logs=3"], 20)
 
 
 @pytest.mark.usefixtures("_beside")
