@@ -63,6 +63,7 @@ MEASURED: dict[tuple[str, Case], Setting] = {
         warps=8, tiles={"BM": 128, "BN": 128, "BD": 64}
     ),
     ("chunk_states_kernel", Case(256, 256, True)): Setting(warps=8, stages=2, tiles={"BV": 64}),
+    ("chunk_output_kernel", Case(256, 256, True)): Setting(tiles={"BK": 64, "BV": 128}),
     ("erase_gradient_kernel", Case(256, 256, True)): Setting(stages=4, tiles={"BK": 64, "BV": 64}),
     ("grouped_linear_kernel", Case(2064, 1024, True)): Setting(
         warps=8, stages=4, tiles={"BM": 128, "BN": 256, "BD": 64}
