@@ -185,18 +185,22 @@ class Compiler:
         needed = [str(name) for name in required] if isinstance(required, Sequence) else []
         properties = schema.get("properties")
         named = dict(cast("Json", properties)) if isinstance(properties, Mapping) else {}
-        free = schema.get("additionalProperties", True)
-        named |= {name: free for name in needed if name not in named}
+        least = size_of(schema, "minProperties") or 0
+        is_open = _takes_others(schema, named, least)
+        others = schema.get("additionalProperties", True)
+        named |= {name: others for name in needed if name not in named}
         members = tuple(
             Member(spelling=self._key(name), value=self._node(inner, root), required=name in needed)
             for name, inner in named.items()
         )
         made = Object(
             members=members,
-            least=size_of(schema, "minProperties") or 0,
+            least=least,
             most=size_of(schema, "maxProperties"),
         )
-        return made if free is False else self._opened(made, self._node(free, root), set(named))
+        if not is_open:
+            return made
+        return self._opened(made, self._node(others, root), set(named))
 
     def _opened(self, made: Object, free: int, names: Collection[str] = ()) -> Object:
         """Return an object that takes keys without a name here, all of one kind, as well.
@@ -214,6 +218,17 @@ class Compiler:
                 for name in (*names, *atomic)
             ),
         )
+
+
+def _takes_others(schema: Json, named: Json, least: int) -> bool:
+    """Return if keys may come beside the named ones.
+
+    Where the schema does not say, it allows them; but a model that is shown names and writes
+    others has lost its way. So they come only where nothing is named, or more is needed.
+    """
+    if "additionalProperties" in schema:
+        return schema["additionalProperties"] is not False
+    return not named or "patternProperties" in schema or least > len(named)
 
 
 def _number(schema: Json, *, integral: bool) -> Node:

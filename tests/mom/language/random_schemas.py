@@ -151,7 +151,7 @@ def _members(draw: Draw, schema: Any, depth: int) -> Any:
         if few or (len(named) < most and depth < 3 and draw(st.booleans())):
             named.append(name)
     made = {name: draw(instances(schema["properties"][name], depth + 1)) for name in named}
-    free = schema.get("additionalProperties", True)
+    free = schema.get("additionalProperties", False)  # none are written where it does not say
     if free is not False and len(made) < most and draw(st.booleans()):
         name = draw(keys.filter(lambda key: key not in schema["properties"]))
         made[name] = draw(instances(free, depth + 1))

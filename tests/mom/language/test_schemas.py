@@ -81,7 +81,11 @@ CASES = [
         [{"a": 1, "b": "x"}, {"ab": "x"}, {}],
         [{"a": "x"}, {"b": 1}],
     ),
-    ({"properties": {"a": False}, "type": "object"}, [{}, {"b": 1}], [{"a": 1}]),
+    ({"properties": {"a": False}, "type": "object"}, [{}], [{"a": 1}, {"b": 1}]),
+    ({"properties": {"a": {}}, "required": ["b"]}, [{"a": 1, "b": 2}], [{"b": 1, "c": 2}]),
+    ({"properties": {"a": {}}, "minProperties": 2}, [{"a": 1, "b": 2}], [{"a": 1}]),
+    ({"properties": {"a": {}}, "patternProperties": {"^b": {}}}, [{"b": 1}], []),
+    ({"properties": {}, "type": "object"}, [{"b": 1}], []),
     ({"type": "object", "required": ["b"]}, [{"b": 1, "a": 2}], [{}, {"a": 1}]),
     ({"type": "object", "required": ["b"], "additionalProperties": False}, [1, "[]"], []),
     ({"maxProperties": 2}, [{}, {"a": 1, "b": 2}], [{"a": 1, "b": 2, "c": 3}, 1]),
@@ -145,13 +149,17 @@ def test_any_value_is_held_to_a_depth_and_stays_a_value() -> None:
 
 
 def test_a_key_comes_once_and_a_free_one_in_one_spelling() -> None:
-    schema = {"properties": {"a": {"type": "integer"}}}
+    schema = {"properties": {"a": {"type": "integer"}}, "additionalProperties": True}
     assert not accepts(schema, '{"a":1,"a":2}')
     assert not accepts(schema, r'{"\u0061":"x"}')
     assert accepts(schema, r'{"a\n\"":"x"}')
 
 
-@pytest.mark.parametrize("schema", [{}, {"type": "object"}, {"properties": {"z": {}}}], ids=str)
+@pytest.mark.parametrize(
+    "schema",
+    [{}, {"type": "object"}, {"properties": {"z": {}}, "additionalProperties": {}}],
+    ids=str,
+)
 def test_no_object_holds_a_key_twice(schema: Any) -> None:
     assert accepts(schema, '{"a":1,"ab":{"a":[{"a":2},{"a":3}]},"b":4}')
     assert accepts(schema, r'{"\n":1,"n":2,"":3}')
