@@ -100,7 +100,7 @@ def bench(
 ) -> None:
     """Time one layer forward and backward, and decoding; show that the state stays as it is.
 
-    Example: sculptor mom bench evals/recipes/mom/small.toml --length 512 --json
+    Example: sculptor mom bench evals/recipes/mom/small.toml --length 512 --threads 1 --json
     """
     _need_torch(threads)
     import torch
@@ -205,7 +205,7 @@ def _tell(values: Mapping[str, object], *, as_json: bool) -> None:
 
 def _need_torch(threads: int = 0) -> None:
     if find_spec("torch") is None:
-        _fail("This command needs torch; install it with: pip install 'sculptor-context[gpu]'")
+        _fail("This command needs torch; install it with: pip install torch")
     if threads:
         import torch
 

@@ -25,7 +25,7 @@ def evaluate(
     admission: Annotated[
         Literal["auto", "on"], typer.Option(help="When the tools are offered.")
     ] = "auto",
-    max_tokens: MaxTokens = 512,
+    max_tokens: MaxTokens = 1_024,
     as_json: AsJson = False,
 ) -> None:
     """Run a task of ours with the model behind a server of its own, without and with its tools.

@@ -30,7 +30,7 @@ def export(
     try:
         from sculptor.mom.recipes.export import export_run
     except ImportError:
-        told = "export needs torch; install it with: pip install 'sculptor-context[gpu]'"
+        told = "export needs torch; install it with: pip install torch"
         raise CommandError(told) from None
     try:
         made = export_run(run, folder, dtype=dtype)

@@ -1,8 +1,9 @@
-"""The state at 1k, 32k and 131k tokens on one CPU core; run this file, it takes no arguments.
+"""The state at 1k, 32k and 131k tokens on one CPU core; it takes no arguments.
 
 Prints a line of JSON per length: bytes of the state, tokens read per second, peak resident size.
 """
 
+import argparse
 import json
 import resource
 from dataclasses import asdict
@@ -26,6 +27,7 @@ CONFIG = MomConfig(
 
 def main() -> None:
     """Measure and print."""
+    argparse.ArgumentParser(description=__doc__).parse_args()
     torch.set_num_threads(1)
     for length in (1_024, 32_768, 131_072):
         (point,) = measure_lengths(CONFIG, lengths=(length,), piece=1_024)

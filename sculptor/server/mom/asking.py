@@ -81,7 +81,7 @@ class AskReader:
         """
         value = parse_request(body, text_only=True)
         tools = objects_of(value, "tools") if value.get("tools") else []
-        logprobs = value.get("logprobs") is True
+        logprobs = _logprobs(value)
         limit = min(_limit(value), self._window)
         mask = self._mask(value, tools)  # first: it refuses what is nested too deep to be rendered
         request = Request(
@@ -146,6 +146,13 @@ def _refuse_found(found: str | None, where: str, *, code: str) -> None:
     if found:
         problem = f"is one that nothing satisfies, because of {found}; mend it or leave it out"
         raise refusal(where, problem, code=code)
+
+
+def _logprobs(value: Body) -> bool:
+    asked = value.get("logprobs")
+    if asked is not None and not isinstance(asked, bool):
+        raise refusal("logprobs", "must be true or false")
+    return bool(asked)
 
 
 def _limit(value: Body) -> int:

@@ -93,7 +93,7 @@ def _make_writer(weights: Weights, *, memory_bytes: int, device: Device) -> Toke
         import torch
     except ImportError:
         raise SettingsError(
-            "mom_device is cuda, which needs torch: pip install 'sculptor-context[gpu]'."
+            "mom_device is cuda, which needs torch with CUDA: pip install torch."
         ) from None
     from sculptor.mom.engine.torch_model import TorchModel, load_torch
 
