@@ -80,7 +80,7 @@ def chat(
 
     /new begins anew, /quit or the end of the input ends it, Ctrl-C stops an answer.
 
-    Example: echo "The gate code is 4471. What is the gate code?" | sculptor mom chat
+    Example: sculptor mom chat --seed 7 <<< "The gate code is 4471. What is the gate code?"
     """
     with serving(weights) as served, served.client() as client:
         from rich.console import Console

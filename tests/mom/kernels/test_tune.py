@@ -65,7 +65,7 @@ def test_a_candidate_that_cannot_be_had_says_why(monkeypatch) -> None:
 
 
 def test_what_a_card_measured_wins_for_its_case_alone(monkeypatch) -> None:
-    case, other = Case(64, 64, True), Case(128, 128, True)
+    case, other = Case(64, 64, True), Case(128, 64, True)
     best = Setting(warps=2, stages=1, tiles={"BV": 32})
     monkeypatch.setitem(launches.MEASURED, ("chunk_states_kernel", case), best)
     assert setting("chunk_states_kernel", case).options() == {
