@@ -37,11 +37,15 @@ Draw = Mapping[str, Any]
 
 
 def few_keys(draw: Draw) -> Draw:
-    """Keep 3 to 8 keys of a stream of updates and their 4 values each."""
+    """Keep 3 to 8 keys of a stream of updates, and the first 4 values of each."""
     count = random.Random(draw["index"]).randint(3, 8)
-    kept = list(draw["tracked_keys"])[:count]
-    options = {**draw["options"], "n_tracked_keys": count}
-    pairs = [pair for pair in draw["pairs"] if pair[0] in kept]
+    kept, pairs = list(draw["tracked_keys"])[:count], []
+    left = dict.fromkeys(kept, 4)
+    for key, value in draw["pairs"]:
+        if left.get(key):
+            left[key] -= 1
+            pairs.append([key, value])
+    options = {**draw["options"], "n_tracked_keys": count, "n_tracked_updates": 4}
     return {**draw, "tracked_keys": kept, "pairs": pairs, "options": options}
 
 

@@ -29,6 +29,7 @@ def test_what_is_asked_is_told_in_the_shortened_text(short: ModuleType) -> None:
         for index in range(8):
             sample = task.sample(shorten(task.draw(index, seed=short.SEED)))
             text = json.dumps([dict(message) for message in sample.messages], ensure_ascii=False)
+            assert len(text) < 4_000  # under a thousand tokens
             wanted = sample.reference
             values = wanted.values() if isinstance(wanted, dict) else [wanted]
             for value in values:
