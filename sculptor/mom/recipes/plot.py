@@ -4,7 +4,10 @@ from collections.abc import Callable, Mapping, Sequence
 from html import escape
 
 Point = tuple[float, float]
-_COLOURS = ("#0b6e99", "#d1495b", "#66a182", "#edae49", "#6b4c9a", "#8d5a2b")
+_COLOURS = (
+    *("#0b6e99", "#d1495b", "#66a182", "#edae49", "#6b4c9a", "#8d5a2b"),
+    *("#444444", "#c2529b", "#7a9a01", "#00a6a6"),
+)
 _WIDTH, _HEIGHT, _LEFT, _BOTTOM, _TOP, _RIGHT = 640, 360, 60, 45, 30, 150
 
 
