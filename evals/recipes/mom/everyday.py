@@ -8,10 +8,7 @@ because of what went wrong here before; the words of this list are kept out of i
 
 import argparse
 import json
-import os
-import platform
 import random
-import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -21,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import origin
 
 from sculptor.evals.stats import wilson
 from sculptor.server.run import serve_in_thread
@@ -284,19 +282,12 @@ def _cells(answers: list[Answered]) -> list[dict[str, Any]]:
 
 
 def _about(arguments: argparse.Namespace) -> dict[str, Any]:
-    commit = subprocess.run(
-        ["git", "-C", str(Path(__file__).parent), "rev-parse", "--short", "HEAD"],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
     return {
         "command": "python evals/recipes/mom/everyday.py --out FOLDER"
         f" --n {arguments.n} --device {arguments.device} --at-a-time {arguments.at_a_time}",
-        "commit": commit.stdout.strip(),
+        "commit": origin.commit(),
         "date": time.strftime("%Y-%m-%d", time.gmtime()),
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores"
-        + (", one H200" if arguments.device == "cuda" else ""),
+        "machine": origin.machine() + (", one H200" if arguments.device == "cuda" else ""),
         "at_a_time": arguments.at_a_time,
         "seed": SEED,
     }

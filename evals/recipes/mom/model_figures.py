@@ -165,7 +165,7 @@ def _refuse_a_mix(options: argparse.Namespace) -> None:
 
 def _sitting(options: argparse.Namespace) -> dict[str, object]:
     """Return how and from what samples are answered by this call."""
-    names = ("n", "seed", "max_tokens", "processes", "concurrency", "memory_mib", "unheld")
+    names = ("seed", "max_tokens", "processes", "concurrency", "memory_mib", "unheld")
     return {
         "command": f"python {shlex.join(sys.argv)}",
         "commit": _told(["git", "-C", str(ROOT), "rev-parse", "HEAD"]),
@@ -190,7 +190,6 @@ def _write_result(out: Path, model: LoadedModel, *, also: Path | None) -> None:
         "title": "The shipped model on our tasks, without and with its tools",
         **sittings[-1],
         "command": "\n".join(dict.fromkeys(sitting["command"] for sitting in sittings)),
-        "how": sittings[-1]["how"] | {"n": max(sitting["how"]["n"] for sitting in sittings)},
         "sittings": len(sittings),
         "weights": {
             "name": model.name,

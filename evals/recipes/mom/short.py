@@ -8,10 +8,7 @@ where the answer without tools is right; ``report.md`` is made from it.
 
 import argparse
 import json
-import os
-import platform
 import random
-import subprocess
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -19,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import origin
 import orjson
 from model_records import shortened
 
@@ -151,13 +149,12 @@ def _count(answers: list[Answered]) -> list[dict[str, Any]]:
 
 
 def _about(n: int) -> dict[str, Any]:
-    commit = ["git", "-C", str(Path(__file__).parent), "rev-parse", "--short", "HEAD"]
     return {
         "title": "Short contexts: tools left alone",
         "command": f"python evals/recipes/mom/short.py --out FOLDER --n {n}",
-        "commit": subprocess.run(commit, capture_output=True, text=True, check=True).stdout.strip(),
+        "commit": origin.commit(),
         "made": time.strftime("%Y-%m-%d", time.gmtime()),
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+        "machine": origin.machine(),
         "seed": SEED,
     }
 

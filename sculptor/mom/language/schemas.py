@@ -2,7 +2,8 @@
 
 Expressed are types, ``enum``, ``const``, ``anyOf`` and ``oneOf`` (as one another), ``allOf`` where
 its parts agree, local references, limits of numbers, lengths and counts, ``items``, ``properties``,
-``required`` and ``additionalProperties``. No object holds a key twice. A keyword not named here
+``required`` and ``additionalProperties``. No object holds a key twice, and where a schema names
+some and says nothing of others, none of those. A keyword not named here
 (``pattern``, ``format``, ``multipleOf``...) is not enforced; of an ``enum`` more are (``values``).
 What nothing can satisfy, and a reference to nothing, becomes any JSON value here;
 ``contradictions`` tells the plain cases before.

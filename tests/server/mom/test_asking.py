@@ -95,7 +95,7 @@ FLAT = st.fixed_dictionaries(
         "temperature": NUMBERS,
         "top_p": NUMBERS,
         "top_logprobs": NUMBERS,
-        "logprobs": st.booleans(),
+        "logprobs": JSON,
         "seed": NUMBERS,
         "stop": JSON,
         "max_tokens": JSON,

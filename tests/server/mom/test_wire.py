@@ -274,6 +274,8 @@ def test_several_answers_asked_for_are_one(serve: Serve) -> None:
         ({"seed": 1.5}, "seed"),
         ({"stop": [1]}, "stop"),
         ({"top_logprobs": 2}, "top_logprobs"),
+        ({"logprobs": "yes"}, "logprobs"),
+        ({"logprobs": 1}, "logprobs"),
         ({"logprobs": True, "top_logprobs": 21}, "top_logprobs"),
         ({"tool_choice": {"type": "function", "function": {"name": "gone"}}}, "tool_choice"),
         *((fields, param) for fields, param, _ in [*BAD, *UNTOLD]),
