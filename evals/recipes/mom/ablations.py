@@ -1,33 +1,37 @@
 """Is it luck, and what is it due to: a shortened recipe over three seeds, and with parts left out.
 
-``python evals/recipes/mom/ablations.py --out FOLDER --gpus 2 --at-once 4 --seconds 480`` trains
-every arm of `ARMS` from `language_b.toml`, shortened to ``--steps``, ``--at-once`` on a GPU side by
-side, so that their starts overlap; examines each in closed loop on the CPU runtime; and writes
-``ablations.jsonl``, a line an arm, which a later call goes on from. ``--report`` makes
-``result.json`` and ``report.md`` of it.
+``python evals/recipes/mom/ablations.py train --out FOLDER --gpus 2 --seconds 560`` trains every
+arm of `ARMS` from `language_short.toml`, one on each GPU at a time. ``ask`` has all that were
+trained work scenes in closed loop (`exams.py`, CPU) and answer our tasks through the proxy
+(`model_figures.py`), side by side. Both go on where they were cut. ``report`` makes
+``result.json`` and ``report.md`` of what there is.
 """
 
 import argparse
 import json
 import os
-import platform
-import shlex
 import subprocess
 import sys
 import time
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from queue import SimpleQueue
+from typing import TypeVar
 
-from sculptor.mom.engine.weights import load_weights
-from sculptor.mom.models.modeling import MomForCausalLM, count_active, count_parameters
+from ablation_pages import note_command, write_pages
+from ablation_run import TRAINED_FILE
 
 HERE = Path(__file__).parent
-CURRICULUM = (0.15, 0.4)
-"""Where the first two stages end, as shares of all steps."""
+T = TypeVar("T")
+CELLS = (
+    "pi-llm-sculptor:sculptor=6", "pi-llm-sculptor:plain=3",
+    "needlebench-sculptor:sculptor=2", "needlebench-sculptor:plain=1",
+    "tool-log:sculptor=12", "tool-log:plain=7",
+)  # fmt: skip
+"""What each arm answers through the proxy, and how many samples a setting."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,216 +43,164 @@ class Arm:
     tools: float | None = None
 
 
+ONE_MEMORY = {"memories": 0, "top_k": 0}
 ARMS = {
     "base, seed 0": Arm(),
-    "pure, no attention": Arm(model={"attention_layers": []}),
-    "one memory": Arm(model={"memories": 0, "top_k": 0}),
     "base, seed 1": Arm(seed=1),
-    "no shared memory": Arm(model={"shared": False}),
-    "no tool traces": Arm(tools=0.0),
     "base, seed 2": Arm(seed=2),
+    "one memory": Arm(model=ONE_MEMORY),
+    "pure, no attention": Arm(model={"attention_layers": []}),
+    "no tool traces": Arm(tools=0.0),
+    "no shared memory": Arm(model={"shared": False}),
+    "one memory, seed 1": Arm(seed=1, model=ONE_MEMORY),
 }
 """Arms in order of worth."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Study:
-    """Where, from what and how long to run."""
+    """Where, from what and how long to run; ``steps`` and ``workers`` are the recipe's if None."""
 
     out: Path
     recipe: Path
-    steps: int
-    until: float
-    exam_seconds: float
-    exam_processes: int
-    workers: int
     arms: Mapping[str, Arm]
+    cards: Sequence[str]
+    seconds: float
+    steps: int | None = None
+    workers: int | None = None
+
+    def folder(self, name: str) -> Path:
+        """Return where an arm is trained."""
+        return self.out / name.replace(", ", "-").replace(" ", "_")
+
+    def trained(self) -> list[Path]:
+        """Return the folders of the arms that were trained to their end."""
+        return [f for f in map(self.folder, self.arms) if (f / TRAINED_FILE).exists()]
 
 
 def main() -> None:
-    """Run what is still to do within the time, or write the pages."""
+    """Train, ask or report."""
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("what", choices=("train", "ask", "report"))
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--recipe", type=Path, default=HERE / "language_b.toml")
-    parser.add_argument("--gpus", type=int, default=1, help="0 trains on the CPU")
-    parser.add_argument("--at-once", type=int, default=1, help="trainings on each GPU")
+    parser.add_argument("--recipe", type=Path, default=HERE / "language_short.toml")
+    parser.add_argument("--gpus", type=int, default=1, help="0: on the CPU")
     parser.add_argument("--arms", nargs="*", default=list(ARMS), choices=list(ARMS))
-    parser.add_argument("--steps", type=int, default=900)
-    parser.add_argument("--seconds", type=float, default=480)
-    parser.add_argument("--exam-seconds", type=float, default=40)
-    parser.add_argument("--exam-processes", type=int, default=max(1, (os.cpu_count() or 2) // 4))
+    parser.add_argument("--seconds", type=float, default=560, help="nothing new after this")
+    parser.add_argument("--steps", type=int, help="default: the recipe's")
     parser.add_argument("--workers", type=int, help="that make data, for each training")
-    parser.add_argument("--report", action="store_true")
+    parser.add_argument("--processes", type=int, default=2, help="that ask, for each arm and way")
+    parser.add_argument("--concurrency", type=int, default=24, help="samples at a time in each")
     arguments = parser.parse_args()
-    if arguments.report:
-        write_pages(arguments.out)
-        return
-    slots = max(1, arguments.gpus) * arguments.at_once
     study = Study(
         out=arguments.out,
         recipe=arguments.recipe,
-        steps=arguments.steps,
-        until=time.monotonic() + arguments.seconds,
-        exam_seconds=arguments.exam_seconds,
-        exam_processes=arguments.exam_processes,
-        workers=arguments.workers or max(1, (os.cpu_count() or 1) // slots - 1),
         arms={name: ARMS[name] for name in arguments.arms},
+        cards=_cards(arguments.gpus),
+        seconds=arguments.seconds,
+        steps=arguments.steps,
+        workers=arguments.workers,
     )
-    run_study(study, gpus=arguments.gpus, at_once=arguments.at_once)
+    if arguments.what == "report":
+        write_pages(study.out, {name: study.folder(name) for name in ARMS})
+        return
+    note_command(study.out)
+    if arguments.what == "train":
+        train(study)
+    else:
+        ask(study, processes=arguments.processes, concurrency=arguments.concurrency)
 
 
-def run_study(study: Study, *, gpus: int, at_once: int = 1) -> None:
-    """Train and examine the arms that have no line yet."""
-    study.out.mkdir(parents=True, exist_ok=True)
-    (study.out / "about.json").write_text(json.dumps(_about(gpus)), encoding="utf-8")
-    made = {row["arm"] for row in read_rows(study.out)}
-    free: SimpleQueue[str] = SimpleQueue()
+def _cards(gpus: int) -> list[str]:
     given = os.environ.get("CUDA_VISIBLE_DEVICES", "")
-    cards = given.split(",") if given else [str(card) for card in range(gpus)]
-    for slot in range(max(1, gpus) * at_once):
-        free.put(cards[slot % gpus] if gpus else "")
+    return (given.split(",") if given else [str(card) for card in range(gpus)])[:gpus]
+
+
+def train(study: Study) -> None:
+    """Train the arms that are not, each on a card of its own while it lasts."""
+    until = time.monotonic() + study.seconds
+    free: SimpleQueue[str] = SimpleQueue()
+    for card in study.cards or [""]:
+        free.put(card)
 
     def work(name: str) -> None:
-        device = free.get()
+        left, card = until - time.monotonic(), free.get()
         try:
-            folder = _train(study, name, study.arms[name], device=device)
+            if left > 0 and study.folder(name) not in study.trained():
+                _run(_training(study, name, seconds=left), card=card)
         finally:
-            free.put(device)
-        if folder:
-            _add(study, name, folder)
+            free.put(card)
 
-    with ThreadPoolExecutor(max_workers=2 * max(1, gpus) * at_once) as pool:
-        runs = {name: pool.submit(work, name) for name in study.arms if name not in made}
-    failed = {name: run.exception() for name, run in runs.items() if run.exception()}
-    for name, error in failed.items():
-        print(f"{name}: {error}", file=sys.stderr)
-    if failed:
-        raise SystemExit(f"{len(failed)} of {len(runs)} arms failed; the same command goes on.")
+    study.out.mkdir(parents=True, exist_ok=True)
+    _do_all(work, study.arms, at_once=free.qsize())
 
 
-def _about(gpus: int) -> dict[str, str]:
-    """Return what a figure tells of its making."""
-    cards = f"{gpus} GPUs, " if gpus else ""
-    return {
-        "command": f"python {shlex.join(sys.argv)}",
-        "commit": _told(["git", "-C", str(HERE), "rev-parse", "HEAD"]),
-        "machine": f"{cards}{os.cpu_count()} cores {platform.machine()}",
-        "made": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-    }
+def _training(study: Study, name: str, *, seconds: float) -> list[str]:
+    folder = study.folder(name)
+    recipe = folder.with_suffix(".json")
+    recipe.write_text(json.dumps(recipe_of(study, study.arms[name])), encoding="utf-8")
+    return ["ablation_run.py", str(recipe), str(folder), "--seconds", f"{seconds:.0f}"]
 
 
-def _told(command: list[str]) -> str:
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    return done.stdout.strip()
-
-
-def read_rows(out: Path) -> list[dict[str, object]]:
-    """Return the lines that are there."""
-    path = out / "ablations.jsonl"
-    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-    return [json.loads(line) for line in lines]
-
-
-def _train(study: Study, name: str, arm: Arm, *, device: str) -> Path | None:
-    """Train one arm; None where the time did not suffice."""
-    left = study.until - time.monotonic()
-    if left <= 0:
-        return None
-    folder = study.out / name.replace(", ", "-").replace(" ", "_")
-    recipe = study.out / f"{folder.name}.json"
-    recipe.write_text(json.dumps(_recipe(study, arm)), encoding="utf-8")
-    command = [sys.executable, str(HERE / "ablation_run.py"), str(recipe), str(folder)]
-    told = _run([*command, "--train", str(left)], device=device)
-    print(name, told, flush=True)
-    return folder if json.loads(told)["step"] == study.steps else None
-
-
-def _recipe(study: Study, arm: Arm) -> dict[str, object]:
+def recipe_of(study: Study, arm: Arm) -> dict[str, object]:
+    """Return an arm's recipe; with other ``steps``, the stages end at the same shares of them."""
     values = tomllib.loads(study.recipe.read_text(encoding="utf-8"))
-    values["model"] |= arm.model
-    stages = values["task"]["stages"]
-    for stage, share in zip(stages, CURRICULUM, strict=False):
+    settings = values["train"]
+    share = (study.steps or settings["steps"]) / settings["steps"]
+    for stage in values["task"]["stages"]:
         if "until" in stage:
-            stage["until"] = max(1, round(share * study.steps))
-    if arm.tools is not None:
-        stages = [stage | {"tools": arm.tools} for stage in stages]
-    values["task"]["stages"] = stages
-    train = values["train"]
-    train |= {"steps": study.steps, "seed": arm.seed, "batch": max(1, train["batch"] // 3)}
-    train |= {"schedule": "linear", "final_rate": 0.05, "warmup": min(100, study.steps // 4)}
-    train |= {"workers": study.workers}
-    train |= {"eval_every": study.steps, "save_every": study.steps}
+            stage["until"] = max(1, round(share * stage["until"]))
+        if arm.tools is not None:
+            stage["tools"] = arm.tools
+    values["model"] |= arm.model
+    for part in ("warmup", "eval_every", "save_every", "steps"):
+        settings[part] = max(1, round(share * settings[part]))
+    settings |= {"seed": arm.seed, "workers": study.workers or settings["workers"]}
     return values
 
 
-def _add(study: Study, name: str, folder: Path) -> None:
-    """Examine a trained arm and write its line."""
-    exam = folder / "exam.json"
-    command = [sys.executable, str(HERE / "exams.py"), str(folder / "weights"), "--out", str(exam)]
-    limits = ["--seconds", str(study.exam_seconds), "--processes", str(study.exam_processes)]
-    _run([*command, *limits, "--samples", "4000"], device="")
-    told = json.loads(exam.read_text(encoding="utf-8"))
-    last = json.loads((folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()[-1])
-    score = last["score"]
-    kept = ("trained_families", "with_tools", "direct", "under_1k_chars", "calls", "refused")
-    row = {
-        "arm": name, "steps": study.steps, **_sizes(folder), "entropy": score["entropy"],
-        "token_accuracy": score["right"] / score["asked"], "asked": score["asked"],
-        **{part: told[part] for part in kept},
-    }  # fmt: skip
-    with (study.out / "ablations.jsonl").open("a", encoding="utf-8") as file:
-        file.write(json.dumps(row) + "\n")
+def ask(study: Study, *, processes: int, concurrency: int) -> None:
+    """Have every trained arm work scenes and answer our tasks, all of them at once."""
+    folders = study.trained()
+
+    def work(job: tuple[int, str]) -> None:
+        number, way = job
+        folder = folders[number]
+        limits = ["--seconds", f"{study.seconds:.0f}", "--processes", str(processes)]
+        if way == "exam":
+            out = str(folder / "exam.json")
+            _run(["exams.py", str(folder / "weights"), "--out", out, *limits], card="")
+            return
+        at = ["--device", "cuda"] if study.cards else []
+        _run(
+            ["model_figures.py", str(folder / "weights"), "--out", str(folder / "figures"),
+             *limits, *at, "--grace", "60", "--concurrency", str(concurrency), "--cells", *CELLS],
+            card=study.cards[number % len(study.cards)] if study.cards else "",
+        )  # fmt: skip
+
+    jobs = [(number, way) for number in range(len(folders)) for way in ("exam", "figures")]
+    _do_all(work, jobs, at_once=max(1, len(jobs)))
 
 
-def _sizes(folder: Path) -> dict[str, int]:
-    model = MomForCausalLM(load_weights(folder / "weights").config)
-    return {"parameters": count_parameters(model), "active": count_active(model)}
+def _do_all(work: Callable[[T], None], jobs: Iterable[T], *, at_once: int) -> None:
+    """Do all jobs in their order, so many at once; end with an error if one failed."""
+    jobs = list(jobs)
+    with ThreadPoolExecutor(at_once) as pool:
+        runs = [pool.submit(work, job) for job in jobs]
+    failed = {str(job): e for job, run in zip(jobs, runs, strict=True) if (e := run.exception())}
+    for name, error in failed.items():
+        print(f"{name}: {error}", file=sys.stderr)
+    if failed:
+        raise SystemExit(f"{len(failed)} of {len(jobs)} failed; the same command goes on.")
 
 
-def _run(command: list[str], *, device: str) -> str:
-    """Run a program on a device and return the last line it prints."""
-    env = os.environ | {"CUDA_VISIBLE_DEVICES": device, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise RuntimeError(f"{' '.join(command)} failed:\n{done.stderr[-2000:]}")
-    return done.stdout.strip().splitlines()[-1]
-
-
-def write_pages(out: Path) -> None:
-    """Write ``result.json`` and ``report.md`` from the lines."""
-    rows = read_rows(out)
-    about = json.loads((out / "about.json").read_text(encoding="utf-8"))
-    result = {**about, "arms": rows}
-    (out / "result.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    lines = [
-        "# The shortened recipe: three seeds, and parts left out", "",
-        f"Turns of unseen scenes answered exactly, in closed loop (95 % {_intervals(rows)}).",
-        "Token accuracy is on each arm's own mix and seed.", "",
-        f"{about['machine']}, commit `{about['commit'][:12]}`, `{about['command']}`", "",
-        *((about["note"], "") if "note" in about else ()),
-        "| arm | steps | active weights | token accuracy | with tools | direct "
-        "| under 1,000 characters | refused |",
-        "|---|---|---|---|---|---|---|---|",
-    ]  # fmt: skip
-    for row in rows:
-        shares = (_share(row[part]) for part in ("with_tools", "direct", "under_1k_chars"))
-        accuracy = f"{float(str(row['token_accuracy'])):.4f}"
-        sizes = (str(row["arm"]), str(row["steps"]), f"{int(str(row['active'])):,}", accuracy)
-        told = (*sizes, *shares, f"{row['refused']} of {row['calls']}")
-        lines.append(f"| {' | '.join(told)} |")
-    (out / "report.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
-
-
-def _intervals(rows: list[dict[str, object]]) -> str:
-    if all("scenes" in str(row["trained_families"]) for row in rows):
-        return "intervals, scenes resampled"
-    return "Wilson intervals; turns of\na scene hang together, so these are a little narrow"
-
-
-def _share(value: object) -> str:
-    assert isinstance(value, dict)
-    low, high = value["interval"]
-    return f"{value['right']} of {value['n']} ({low:.2f} to {high:.2f})"
+def _run(command: list[str], *, card: str) -> None:
+    """Run a program of this folder on a card, or on the CPU behind what a card needs of it."""
+    env = os.environ | {"CUDA_VISIBLE_DEVICES": card, "OMP_NUM_THREADS": "1"}
+    polite = [] if card else ["nice"]
+    subprocess.run(
+        [*polite, sys.executable, "-u", str(HERE / command[0]), *command[1:]], env=env, check=True
+    )
 
 
 if __name__ == "__main__":

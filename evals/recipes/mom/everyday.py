@@ -287,7 +287,7 @@ def _about(arguments: argparse.Namespace) -> dict[str, Any]:
         f" --n {arguments.n} --device {arguments.device} --at-a-time {arguments.at_a_time}",
         "commit": origin.commit(),
         "date": time.strftime("%Y-%m-%d", time.gmtime()),
-        "machine": origin.machine() + (", one H200" if arguments.device == "cuda" else ""),
+        "machine": origin.machine(),
         "at_a_time": arguments.at_a_time,
         "seed": SEED,
     }

@@ -3,8 +3,7 @@
 ``python evals/recipes/mom/model_figures.py WEIGHTS --out FOLDER --seconds 400`` answers samples of
 all cells, the most telling ones soonest, and begins none after that time. Called again it does
 what is missing, whatever the number of processes. ``FOLDER/result.json`` holds the figures,
-``report.md`` and the charts are made from it (``--report-only``: made again); ``answers.json`` has
-a digest of each answer, for `parity.py`. On GPUs:
+``report.md`` and the charts are made from it (``--report-only``: made again). On GPUs:
 ``--device cuda --gpus 4 --processes 32 --concurrency 16``: beside the model a sample takes a third
 of a second of one core. With ``--seconds 0`` nothing is begun, only counted. ``--also RESULT``
 takes over the cells that were answered before by the same weights and are not answered here.
@@ -26,7 +25,7 @@ from typing import Any
 from model_cells import CELLS, Cell, chosen_cells, jobs_of
 from model_numbers import cell_json
 from model_pages import write_pages
-from model_records import cell_folder, cells_before, digest_of, done_jobs, rows_of
+from model_records import cell_folder, cells_before, done_jobs, rows_of
 from model_worker import Work, answer_share
 
 from sculptor.errors import EvalError, SettingsError
@@ -207,16 +206,9 @@ def _write_result(out: Path, model: LoadedModel, *, also: Path | None) -> None:
             if rows[name]
         ],
     }
-    answers = {
-        name: {index: digest_of(row) for index, row in of.items()}
-        for name, of in rows.items()
-        if of
-    }
     if also:
         value["cells"] += cells_before(also, value)
-        answers = json.loads(also.with_name("answers.json").read_text(encoding="utf-8")) | answers
     (out / "result.json").write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
-    (out / "answers.json").write_text(json.dumps(answers, indent=0) + "\n", encoding="utf-8")
 
 
 def _machine(options: argparse.Namespace) -> dict[str, object]:

@@ -5,7 +5,6 @@ the model's own calls is counted into ``told``, and the trace itself kept for th
 of each setting alone: the whole would be a hundred times as much.
 """
 
-import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -55,13 +54,6 @@ def rows_of(folder: Path, cell: Cell) -> dict[int, Row]:
         if row["index"] not in rows or rows[row["index"]]["error"] is not None:
             rows[row["index"]] = row
     return dict(sorted(rows.items()))
-
-
-def digest_of(row: Row) -> str:
-    """Return what tells an answer from any other; nothing for a failed sample."""
-    if row["error"] is not None:
-        return ""
-    return hashlib.sha256((row["reply"] or "").encode()).hexdigest()[:16]
 
 
 def done_jobs(folder: Path, cells: Sequence[Cell]) -> set[Job]:
