@@ -18,7 +18,7 @@ from sculptor.mom.language.tokenizer import Tokenizer, load_tokenizer
 from sculptor.mom.recipes.corpus import Mix, iter_samples
 from sculptor.mom.recipes.tasks import Batch
 
-_MISSES = 8
+_MISSES = 4
 """A row ends after so many documents in a row that do not fit what is left of it."""
 
 
