@@ -23,12 +23,18 @@ def note_command(out: Path) -> None:
 
 
 def write_pages(out: Path, folders: Mapping[str, Path]) -> None:
-    """Write ``result.json`` and ``report.md``; where no arm's folder is, from the former alone."""
+    """Write ``result.json`` and ``report.md``; where no arm's folder is, from the former alone.
+
+    What stands under ``note`` in ``result.json`` is written by hand and kept.
+    """
     path = out / "result.json"
     if any(folder.exists() for folder in folders.values()):
         calls = (out / CALLS_FILE).read_text(encoding="utf-8").splitlines()
         rows = [_row(n, f) for n, f in folders.items() if (f / METRICS_FILE).exists()]
-        value: dict[str, Any] = {"calls": [json.loads(call) for call in calls], "arms": rows}
+        note = _read(path).get("note", "")
+        value: dict[str, Any] = {
+            "calls": [json.loads(call) for call in calls], "note": note, "arms": rows,
+        }  # fmt: skip
         path.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     value = json.loads(path.read_text(encoding="utf-8"))
     (out / "report.md").write_text("\n".join(_page(value)) + "\n", encoding="utf-8")
@@ -77,7 +83,7 @@ def _page(value: Mapping[str, Any]) -> list[str]:
         "",
         *(f"    {call['command']}" for call in value["calls"]),
         "",
-        *(line for line in (value.get("note"), "") if line is not None),
+        *(part for part in (value["note"], "") if value["note"]),
         "## Our tasks, in their own words, through the proxy",
         "",
         "Mean score; 95 % bootstrap over samples.",
