@@ -6,6 +6,7 @@ step are the same however many processes share them.
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from multiprocessing import get_context
 
 import numpy as np
 import torch
@@ -114,6 +115,11 @@ class Batches(Dataset[TensorBatch]):
         self._stream: Stream = stream
         self._share = slice(rank, None, world)
 
+    @property
+    def task_module(self) -> str:
+        """The module that its task is of."""
+        return type(self._task).__module__
+
     def __getitem__(self, index: int) -> TensorBatch:
         batch = draw(
             self._task,
@@ -159,13 +165,17 @@ def iter_batches(batches: Batches, *, first: int, end: int, workers: int) -> Ite
     if workers == 0:
         yield from (batches[i] for i in range(first, end))
         return
+    # A process that was born without a GPU's context forks the workers: each begins at once,
+    # where a fresh interpreter would import torch first, one worker after the other.
+    context = get_context("forkserver")
+    context.set_forkserver_preload([__name__, batches.task_module])
     loader: DataLoader[TensorBatch] = DataLoader(
         batches,
         batch_size=None,
         sampler=range(first, end),
         num_workers=workers,
         prefetch_factor=4,
-        multiprocessing_context="spawn",
+        multiprocessing_context=context,
         pin_memory=torch.cuda.is_available(),
     )
     yield from loader
