@@ -27,6 +27,7 @@ from same_views_pages import cells_of, differences, page
 
 from sculptor.chat import Completed
 from sculptor.cli.mom_serving import serving
+from sculptor.errors import EvalError, SettingsError
 from sculptor.evals.arms import find_arms
 from sculptor.evals.registry import find_task
 from sculptor.evals.runs.client import ChatClient
@@ -42,6 +43,7 @@ SAMPLES = (
     "pi-llm-sculptor:sculptor=3", "needlebench-sculptor:sculptor=1", "tool-log:sculptor=7",
     "pi-llm-sculptor:plain=1", "needlebench-sculptor:plain=1", "tool-log:plain=1",
 )  # fmt: skip
+RECORDED_FILE = "recorded.json"
 _MEMORY_MIB = {"cpu": 1_024, "cuda": 8_192}
 Told = dict[str, Any]
 
@@ -58,35 +60,37 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=3_000, help="no new sample after this")
     parser.add_argument("--cells", nargs="*", default=SAMPLES, metavar="CELL=N")
     arguments = parser.parse_args()
-    if arguments.what == "record":
-        record(
-            arguments.weights,
-            out=arguments.out,
-            cells=arguments.cells,
-            processes=arguments.processes,
-            until=time.time() + arguments.seconds,
+    weights, out = arguments.weights, arguments.out
+    try:
+        if arguments.what == "record":
+            until = time.time() + arguments.seconds
+            record(
+                weights, out=out, cells=arguments.cells, processes=arguments.processes, until=until
+            )
+            return
+        value = asyncio.run(
+            replay(weights, out=out, device=arguments.device, concurrency=arguments.concurrency)
         )
-        return
-    value = asyncio.run(
-        replay(
-            arguments.weights,
-            out=arguments.out,
-            device=arguments.device,
-            concurrency=arguments.concurrency,
-        )
-    )
+    except (EvalError, SettingsError) as problem:
+        parser.error(str(problem))
     text = json.dumps(value, indent=1, ensure_ascii=False)
-    (arguments.out / "result.json").write_text(text + "\n", encoding="utf-8")
-    (arguments.out / "report.md").write_text("\n".join(page(value)) + "\n", encoding="utf-8")
+    (out / "result.json").write_text(text + "\n", encoding="utf-8")
+    (out / "report.md").write_text("\n".join(page(value)) + "\n", encoding="utf-8")
 
 
 def record(weights: Path, *, out: Path, cells: Sequence[str], processes: int, until: float) -> None:
-    """Answer the samples that are missing on the CPU and keep their requests."""
+    """Answer the samples that are missing on the CPU and keep their requests.
+
+    Raises:
+        EvalError: ``out`` holds requests to other weights, or there is no such cell.
+    """
+    about = written_about() | {"weights": load_model(weights).fingerprint}
+    if (out / RECORDED_FILE).exists():
+        _read_about(out, weights=about["weights"])
     done = {Job(sample["cell"], sample["index"]) for sample in read_samples(out)}
     missing = jobs_of(chosen_cells(cells, 1), done=done)
     out.mkdir(parents=True, exist_ok=True)
-    about = written_about() | {"weights": load_model(weights).fingerprint}
-    (out / "recorded.json").write_text(json.dumps(about), encoding="utf-8")
+    (out / RECORDED_FILE).write_text(json.dumps(about), encoding="utf-8")
     context = get_context("spawn")
     shares = [
         context.Process(target=_record_share, args=(weights, out, missing[n::processes], n, until))
@@ -169,8 +173,31 @@ def read_samples(out: Path) -> list[dict[str, Any]]:
     return [orjson.loads(line) for line in lines]
 
 
+def _read_about(out: Path, *, weights: str) -> dict[str, Any]:
+    """Return how requests were recorded.
+
+    Raises:
+        EvalError: there are none, or they went to other weights.
+    """
+    path = out / RECORDED_FILE
+    if not path.exists():
+        raise EvalError(f"{out} holds no requests; record some there first.")
+    about: dict[str, Any] = orjson.loads(path.read_bytes())
+    if about["weights"] != weights:
+        raise EvalError(
+            f"{out} holds requests to the weights {about['weights']}, not to {weights}; "
+            "take those, or name another --out."
+        )
+    return about
+
+
 async def replay(weights: Path, *, out: Path, device: Any, concurrency: int) -> dict[str, Any]:
-    """Ask everything again on ``device``; return the figures."""
+    """Ask everything again on ``device``; return the figures.
+
+    Raises:
+        EvalError: ``out`` holds no requests, or requests to other weights.
+    """
+    recorded = _read_about(out, weights=load_model(weights).fingerprint)
     backend = open_backend(weights, memory_mib=_MEMORY_MIB[device], device=device)
     room, samples = asyncio.Semaphore(concurrency), read_samples(out)
 
@@ -180,13 +207,11 @@ async def replay(weights: Path, *, out: Path, device: Any, concurrency: int) -> 
             return [await ask(backend, asked, owner=owner) for asked in sample["asked"]]
 
     answers = await asyncio.gather(*map(one, samples))
-    fingerprint = backend.fingerprint
     await backend.close()
     pairs = list(zip(samples, answers, strict=True))
-    recorded = json.loads((out / "recorded.json").read_text(encoding="utf-8"))
     return {
         "title": "The same views on two runtimes",
-        "weights": fingerprint,
+        "weights": recorded["weights"],
         "recorded": recorded,
         "replayed": written_about(),
         "cells": cells_of(pairs),

@@ -11,9 +11,13 @@ RECIPE = Path(__file__).parents[3] / "evals" / "recipes" / "mom" / "same_views.p
 CELL = "tool-log:sculptor"
 
 
-def _run(*words: str | Path) -> None:
+def _done(*words: str | Path) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, str(RECIPE), *map(str, words)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=110, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=110, check=False)
+
+
+def _run(*words: str | Path) -> None:
+    done = _done(*words)
     assert done.returncode == 0, done.stderr
 
 
@@ -46,6 +50,11 @@ def test_kept_requests_are_asked_again(tmp_path: Path) -> None:
     assert (row["recorded"]["content"], row["replayed"]) == ("another", wanted)
     assert value["cells"][0]["same_samples"] == 2
     assert "2 of 3 samples" in (out / "report.md").read_text()
+
+    other = write_weights(tmp_path / "other", seed=1)
+    for what in ("record", "replay"):
+        assert "holds requests to the weights" in _done(what, other, "--out", out).stderr
+    assert "record some there first" in _done("replay", weights, "--out", tmp_path / "no").stderr
 
 
 def _files(out: Path) -> list[Path]:

@@ -23,7 +23,7 @@ NAME = "tiny-mom"
 WINDOW_TOKENS = 16_384
 
 
-def write_weights(folder: Path) -> Path:
+def write_weights(folder: Path, *, seed: int = 5) -> Path:
     """Export a model with random weights, lively enough that every token depends on the text."""
     config = MomConfig(
         vocab_size=TOKENIZER.vocab_size,
@@ -37,7 +37,7 @@ def write_weights(folder: Path) -> Path:
         attention_heads=2,
         window=16,
     )
-    torch.manual_seed(5)
+    torch.manual_seed(seed)
     model = MomForCausalLM(config).float()
     tensors = {
         name: (tensor * 6 if tensor.dim() > 1 and "conv" not in name else tensor).numpy()
