@@ -141,8 +141,9 @@ def train(
     Example: sculptor mom train evals/recipes/mom/small.toml --out runs/small
     """
     _need_torch(threads)
+    from sculptor.mom.recipes.place import find_place
     from sculptor.mom.recipes.recipe import load_recipe
-    from sculptor.mom.recipes.train import Trainer, find_place
+    from sculptor.mom.recipes.train import Trainer
 
     try:
         trainer = Trainer(load_recipe(recipe), folder=out, place=find_place())
@@ -175,8 +176,8 @@ def recall(
     Example: sculptor mom recall evals/recipes/mom/mqar_cpu.toml --out runs/mqar_cpu
     """
     _need_torch(threads)
+    from sculptor.mom.recipes.place import find_place
     from sculptor.mom.recipes.recall import load_plan, run_plan, summarize
-    from sculptor.mom.recipes.train import find_place
 
     try:
         study = load_plan(plan)

@@ -12,8 +12,9 @@ from typer.testing import CliRunner
 from sculptor.cli.app import app
 from sculptor.cli.checks import check_upstream
 from sculptor.cli.demo import run_demo
+from sculptor.mom.recipes.place import Place
 from sculptor.mom.recipes.recipe import recipe_from_dict
-from sculptor.mom.recipes.train import Place, Trainer
+from sculptor.mom.recipes.train import Trainer
 from sculptor.server.mom import places
 from sculptor.server.settings import Settings
 from tests.cli.processes import serving

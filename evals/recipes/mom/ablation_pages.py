@@ -8,8 +8,9 @@ from typing import Any
 from ablation_run import TRAINED_FILE, curve
 from origin import written_about
 
+from sculptor.mom.recipes.metrics import METRICS_FILE
+
 CALLS_FILE = "calls.jsonl"
-METRICS_FILE = "metrics.jsonl"
 EXAMINED = ("trained_families", "with_tools", "direct", "under_1k_chars")
 TASKS = {"pi-llm-sculptor": "PI-LLM", "needlebench-sculptor": "NeedleBench", "tool-log": "tool log"}
 WAYS = {"sculptor": "with tools", "plain": "plain"}

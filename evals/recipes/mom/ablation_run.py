@@ -8,8 +8,10 @@ from sculptor.mom.engine.weights import load_weights
 from sculptor.mom.language.tokenizer import load_tokenizer
 from sculptor.mom.models.modeling import MomForCausalLM, count_active, count_parameters
 from sculptor.mom.recipes.export import export_run
+from sculptor.mom.recipes.metrics import MetricsLine, read_metrics
+from sculptor.mom.recipes.place import find_place
 from sculptor.mom.recipes.recipe import recipe_from_dict
-from sculptor.mom.recipes.train import MetricsLine, Trainer, find_place, read_metrics
+from sculptor.mom.recipes.train import Trainer
 from sculptor.server.mom.loading import describe_model
 
 TRAINED_FILE = "trained.json"

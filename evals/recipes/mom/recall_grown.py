@@ -23,10 +23,12 @@ import torch
 
 from sculptor.mom.models.modeling import count_active, count_parameters
 from sculptor.mom.recipes.many import examine
+from sculptor.mom.recipes.metrics import read_metrics
+from sculptor.mom.recipes.place import Place
 from sculptor.mom.recipes.plot import line_plot
 from sculptor.mom.recipes.recall import RecallPlan, RunResult, best_rate, load_plan, summarize
 from sculptor.mom.recipes.tasks import Batch, Mqar
-from sculptor.mom.recipes.train import Place, Trainer, read_metrics
+from sculptor.mom.recipes.train import Trainer
 
 EXAMPLE = (
     "python evals/recipes/mom/recall_grown.py evals/recipes/mom/mqar_cpu_router.toml --out DIR"

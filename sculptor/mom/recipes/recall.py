@@ -17,9 +17,11 @@ from pathlib import Path
 
 from sculptor.evals.stats import wilson
 from sculptor.mom.models.modeling import count_active, count_parameters
+from sculptor.mom.recipes.metrics import read_metrics
+from sculptor.mom.recipes.place import Place
 from sculptor.mom.recipes.plot import line_plot
 from sculptor.mom.recipes.recipe import Recipe, recipe_from_dict
-from sculptor.mom.recipes.train import Place, Trainer, read_metrics
+from sculptor.mom.recipes.train import Trainer
 
 _STUDENT_95 = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776, 6: 2.571, 7: 2.447, 8: 2.365}
 """Two-sided 95% quantiles of Student's t for a mean of ``n`` values."""

@@ -10,7 +10,6 @@ import math
 import os
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
@@ -22,50 +21,14 @@ from sculptor.mom.models.modeling import LossParts, MomForCausalLM
 from sculptor.mom.ops.routing import count_load
 from sculptor.mom.recipes.captured import CapturedStep
 from sculptor.mom.recipes.data import Batches, TensorBatch, iter_batches
+from sculptor.mom.recipes.metrics import MetricsLine, Score, drop_lines_after, write_line
 from sculptor.mom.recipes.optim import load_states, make_optimizers, rate_at
-from sculptor.mom.recipes.plot import line_plot
+from sculptor.mom.recipes.place import Place, average_gradients, is_any
 from sculptor.mom.recipes.recipe import Recipe
 from sculptor.mom.recipes.tasks import task_from_dict
 
 _LOOK_EVERY = 20
 """Steps between two looks at the clock and the loss."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Score:
-    """Exact match on unseen examples, cross-entropy, and the share of each memory by layer."""
-
-    right: int
-    asked: int
-    entropy: float
-    load: list[list[float]]
-
-    @property
-    def accuracy(self) -> float:
-        """Share of questions answered exactly."""
-        return self.right / self.asked
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MetricsLine:
-    """One line of ``metrics.jsonl``: after ``step`` steps, how training stands."""
-
-    step: int
-    loss: float
-    balance: float
-    gradient_norm: float
-    rate: float
-    tokens_per_s: float
-    score: Score
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
-    """Where this process stands: its device, and its rank among ``world`` processes."""
-
-    device: torch.device
-    rank: int = 0
-    world: int = 1
 
 
 class Trainer:
@@ -127,11 +90,12 @@ class Trainer:
                     tokens_per_s=round(tokens / elapsed, 1),
                     score=self.evaluate(),
                 )
-                self._write(last)
+                if not self.place.rank:
+                    write_line(self.folder, last)
             over = False
             saves = self.step % settings.save_every == 0 or self.step == end
             if self.step % _LOOK_EVERY == 0:
-                over = self._is_over(began + seconds)
+                over = is_any(time.perf_counter() > began + seconds, place=self.place)
             if saves or self.step % _LOOK_EVERY == 0:
                 self._check(parts.cross_entropy, norm)
                 if tell:
@@ -151,13 +115,6 @@ class Trainer:
                 f"The loss is no number any more at step {self.step}; begin anew at a lower "
                 "train.rate, or go on from the last checkpoint."
             )
-
-    def _is_over(self, deadline: float) -> bool:
-        """Whether the time is up for any process; all of them hear the same."""
-        over = torch.tensor(float(time.perf_counter() > deadline), device=self.place.device)
-        if self.place.world > 1:
-            dist.all_reduce(over)
-        return bool(over)
 
     def _one_step(self, batch: TensorBatch) -> tuple[LossParts, Tensor]:
         rate = rate_at(self.step, self.recipe.train)
@@ -183,7 +140,7 @@ class Trainer:
             total = total + (self._say(batch.weights) - 1) * parts.cross_entropy
         torch.autograd.backward(total)
         if self.place.world > 1:
-            _average_gradients(self.model, world=self.place.world)
+            average_gradients(self.model, world=self.place.world)
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), settings.clip)
         for optimizer in self.optimizers:
             optimizer.step()
@@ -244,13 +201,6 @@ class Trainer:
             world=1 if alone else self.place.world,
         )
 
-    def _write(self, line: MetricsLine) -> None:
-        if self.place.rank:
-            return
-        with (self.folder / "metrics.jsonl").open("a", encoding="utf-8") as file:
-            file.write(json.dumps(asdict(line)) + "\n")
-        write_plot(self.folder)
-
     def _save(self) -> None:
         if self.place.rank:
             return
@@ -283,41 +233,7 @@ class Trainer:
         load_states(self.optimizers, kept["optimizers"])
         self.step = kept["step"]
         if self.place.rank == 0:
-            _drop_lines_after(self.folder / "metrics.jsonl", step=self.step)
-
-
-def read_metrics(folder: Path) -> list[MetricsLine]:
-    """Return the evaluations of a run, first to last."""
-    path = folder / "metrics.jsonl"
-    if not path.exists():
-        return []
-    rows = map(json.loads, path.read_text(encoding="utf-8").splitlines())
-    return [MetricsLine(**row | {"score": Score(**row["score"])}) for row in rows]
-
-
-def write_plot(folder: Path) -> None:
-    """Draw accuracy and loss over the steps into ``plot.svg``."""
-    lines = read_metrics(folder)
-    series = {
-        "exact match": [(float(line.step), line.score.accuracy) for line in lines],
-        "loss": [(float(line.step), line.score.entropy) for line in lines],
-    }
-    svg = line_plot(series, title=folder.name, x_label="step", y_label="")
-    (folder / "plot.svg").write_text(svg, encoding="utf-8")
-
-
-def find_place() -> Place:
-    """Return where this process stands; starts `torch.distributed` if a launcher set it up."""
-    world = int(os.environ.get("WORLD_SIZE", "1"))
-    on_gpu = torch.cuda.is_available()
-    if world == 1:
-        return Place(device=torch.device("cuda" if on_gpu else "cpu"))
-    dist.init_process_group("nccl" if on_gpu else "gloo")
-    local = int(os.environ.get("LOCAL_RANK", "0"))
-    device = torch.device("cuda", local) if on_gpu else torch.device("cpu")
-    if on_gpu:
-        torch.cuda.set_device(device)  # kernels are launched on the current one
-    return Place(device=device, rank=dist.get_rank(), world=world)
+            drop_lines_after(self.folder, step=self.step)
 
 
 def _begin_from(model: MomForCausalLM, folder: Path) -> None:
@@ -334,21 +250,3 @@ def _dtypes(name: str) -> tuple[torch.dtype, torch.dtype | None]:
     if name == "bfloat16":
         return torch.float32, torch.bfloat16
     return getattr(torch, name), None
-
-
-def _average_gradients(model: nn.Module, *, world: int) -> None:
-    gradients = [p.grad for p in model.parameters() if p.grad is not None and p.numel()]
-    flat = torch.cat([g.flatten() for g in gradients])
-    dist.all_reduce(flat)
-    flat.div_(world)
-    parts = torch.split(flat, [g.numel() for g in gradients])
-    for gradient, part in zip(gradients, parts, strict=True):
-        gradient.copy_(part.view_as(gradient))
-
-
-def _drop_lines_after(path: Path, *, step: int) -> None:
-    if not path.exists():
-        return
-    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-    kept = [line for line in lines if json.loads(line)["step"] <= step]
-    path.write_text("".join(kept), encoding="utf-8")

@@ -21,7 +21,8 @@ def everyday(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
     import everyday
 
     yield everyday
-    sys.modules.pop("everyday", None)
+    for name in ("everyday", "everyday_texts", "origin"):
+        sys.modules.pop(name, None)
 
 
 def last_words(text: str, subject: str) -> str:
@@ -35,21 +36,21 @@ def test_the_answer_wanted_is_the_last_that_the_text_gives(
     everyday: ModuleType, lines: int
 ) -> None:
     for seed in range(20):
-        listed = everyday.newest(random.Random(seed), lines)
+        listed = everyday.KINDS["newest value in a list"](random.Random(seed), lines)
         subject = re.search(r"widget \d+", listed.question)
         assert subject
         assert last_words(listed.text, subject[0]) == listed.wanted
-        told = everyday.moved(random.Random(seed), lines)
+        told = everyday.KINDS["newest value in prose"](random.Random(seed), lines)
         name = re.search(r"does (.+) live", told.question)
         assert name
         assert last_words(told.text, name[1]) == told.wanted
 
 
 def test_a_fact_is_said_once_and_what_is_absent_never(everyday: ModuleType) -> None:
-    asked = everyday.kept(random.Random(1), 100)
+    asked = everyday.KINDS["a fact said once"](random.Random(1), 100)
     thing = asked.question.removeprefix("Where is ").removesuffix(" kept?")
     assert asked.text.lower().count(f"{thing} is kept in the {asked.wanted}") == 1
-    absent = everyday.absent(random.Random(1), 100)
+    absent = everyday.KINDS["what is not there"](random.Random(1), 100)
     assert "telescope" in absent.question
     assert "telescope" not in absent.text
 

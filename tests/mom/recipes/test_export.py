@@ -8,8 +8,9 @@ from sculptor.mom.engine.cpu import CpuModel
 from sculptor.mom.engine.weights import load_weights
 from sculptor.mom.models.packing import pack_batch
 from sculptor.mom.recipes.export import export_run
+from sculptor.mom.recipes.place import Place
 from sculptor.mom.recipes.recipe import recipe_from_dict
-from sculptor.mom.recipes.train import Place, Trainer
+from sculptor.mom.recipes.train import Trainer
 from tests.mom.helpers import MODEL
 
 

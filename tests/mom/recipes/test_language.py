@@ -15,9 +15,10 @@ from sculptor.mom.models.modeling import MomForCausalLM
 from sculptor.mom.recipes.corpus import Mix, make_sample
 from sculptor.mom.recipes.data import Batches, iter_batches
 from sculptor.mom.recipes.language import Language, Stage, iter_documents, language_from_dict
+from sculptor.mom.recipes.place import Place
 from sculptor.mom.recipes.recipe import load_recipe, recipe_from_dict
 from sculptor.mom.recipes.tasks import draw, task_from_dict
-from sculptor.mom.recipes.train import Place, Trainer
+from sculptor.mom.recipes.train import Trainer
 
 RECIPES = Path(__file__).parents[3] / "evals" / "recipes" / "mom"
 SHORT = {"tools": 0.0, "families": {"chat": 1, "updates": 1}, "chars": {100: 1}}

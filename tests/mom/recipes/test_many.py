@@ -6,9 +6,10 @@ import pytest
 import torch
 
 from sculptor.mom.recipes.many import Lane, examine, run_lanes
+from sculptor.mom.recipes.place import Place
 from sculptor.mom.recipes.recipe import recipe_from_dict
 from sculptor.mom.recipes.tasks import Overwrite
-from sculptor.mom.recipes.train import Place, Trainer
+from sculptor.mom.recipes.train import Trainer
 
 TABLES = {
     "model": {

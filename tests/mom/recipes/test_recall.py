@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from sculptor.mom.recipes.place import Place
 from sculptor.mom.recipes.recall import best_rate, load_plan, load_results, run_plan
-from sculptor.mom.recipes.train import Place
 
 HERE = Place(device=torch.device("cpu"))
 PLAN = """

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from sculptor.mom.recipes.place import Place
 from sculptor.mom.recipes.recipe import recipe_from_dict
-from sculptor.mom.recipes.train import Place, Trainer
+from sculptor.mom.recipes.train import Trainer
 
 RECIPES = Path(__file__).parents[3] / "evals" / "recipes" / "mom"
 

@@ -10,9 +10,11 @@ import pytest
 import torch
 
 from sculptor.mom.recipes.data import Batches, iter_batches
+from sculptor.mom.recipes.metrics import read_metrics
+from sculptor.mom.recipes.place import Place
 from sculptor.mom.recipes.recipe import Recipe, load_recipe, recipe_from_dict
 from sculptor.mom.recipes.tasks import task_from_dict
-from sculptor.mom.recipes.train import Place, Trainer, read_metrics
+from sculptor.mom.recipes.train import Trainer
 
 HERE = Place(device=torch.device("cpu"))
 TABLES = {
@@ -91,7 +93,8 @@ TWO = """
 import json, sys, torch
 from pathlib import Path
 from sculptor.mom.recipes.recipe import recipe_from_dict
-from sculptor.mom.recipes.train import Trainer, find_place
+from sculptor.mom.recipes.place import find_place
+from sculptor.mom.recipes.train import Trainer
 torch.set_num_threads(1)
 torch.set_default_dtype(torch.float64)
 place = find_place()

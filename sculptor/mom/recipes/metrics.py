@@ -1,0 +1,74 @@
+"""The evaluations of a run: a line each in ``metrics.jsonl``, and the plot drawn of them."""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from sculptor.mom.recipes.plot import line_plot
+
+METRICS_FILE = "metrics.jsonl"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Score:
+    """Exact match on unseen examples, cross-entropy, and the share of each memory by layer."""
+
+    right: int
+    asked: int
+    entropy: float
+    load: list[list[float]]
+
+    @property
+    def accuracy(self) -> float:
+        """Share of questions answered exactly."""
+        return self.right / self.asked
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetricsLine:
+    """One line of ``metrics.jsonl``: after ``step`` steps, how training stands."""
+
+    step: int
+    loss: float
+    balance: float
+    gradient_norm: float
+    rate: float
+    tokens_per_s: float
+    score: Score
+
+
+def write_line(folder: Path, line: MetricsLine) -> None:
+    """Add an evaluation to a run's folder and draw its plot anew."""
+    with (folder / METRICS_FILE).open("a", encoding="utf-8") as file:
+        file.write(json.dumps(asdict(line)) + "\n")
+    write_plot(folder)
+
+
+def read_metrics(folder: Path) -> list[MetricsLine]:
+    """Return the evaluations of a run, first to last."""
+    path = folder / METRICS_FILE
+    if not path.exists():
+        return []
+    rows = map(json.loads, path.read_text(encoding="utf-8").splitlines())
+    return [MetricsLine(**row | {"score": Score(**row["score"])}) for row in rows]
+
+
+def write_plot(folder: Path) -> None:
+    """Draw accuracy and loss over the steps into ``plot.svg``."""
+    lines = read_metrics(folder)
+    series = {
+        "exact match": [(float(line.step), line.score.accuracy) for line in lines],
+        "loss": [(float(line.step), line.score.entropy) for line in lines],
+    }
+    svg = line_plot(series, title=folder.name, x_label="step", y_label="")
+    (folder / "plot.svg").write_text(svg, encoding="utf-8")
+
+
+def drop_lines_after(folder: Path, *, step: int) -> None:
+    """Drop the evaluations of a run after a step."""
+    path = folder / METRICS_FILE
+    if not path.exists():
+        return
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    kept = [line for line in lines if json.loads(line)["step"] <= step]
+    path.write_text("".join(kept), encoding="utf-8")
