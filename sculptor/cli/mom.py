@@ -11,6 +11,8 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from sculptor.cli.stopping import INTERRUPTED, told_to_stop
+
 app = typer.Typer(
     no_args_is_help=True,
     help="The small language model: what it is, how fast, how to train it, what it recalls.",
@@ -136,7 +138,7 @@ def train(
 ) -> None:
     """Train a model from a recipe, or go on with a run that was cut.
 
-    Under `torchrun` every process takes its share of each batch.
+    Under `torchrun` every process takes its share of each batch. Ctrl-C writes a checkpoint first.
 
     Example: sculptor mom train evals/recipes/mom/small.toml --out runs/small
     """
@@ -149,14 +151,17 @@ def train(
         trainer = Trainer(load_recipe(recipe), folder=out, place=find_place())
     except ValueError as error:
         _fail(str(error))
+    tell = None if trainer.place.rank else _progress
     try:
-        line = trainer.run(
-            until=until or None,
-            seconds=seconds or math.inf,
-            tell=None if trainer.place.rank else _progress,
-        )
-    except FloatingPointError as error:
+        with told_to_stop() as is_told:
+            line = trainer.run(
+                until=until or None, seconds=seconds or math.inf, tell=tell, stop=is_told
+            )
+    except (FloatingPointError, ValueError) as error:
         _fail(str(error))
+    if is_told():
+        typer.echo(f"Stopped at step {trainer.step}; the same command goes on there.", err=True)
+        raise typer.Exit(INTERRUPTED)
     if trainer.place.rank:
         return
     told: dict[str, object] = {"folder": str(out), "step": trainer.step}

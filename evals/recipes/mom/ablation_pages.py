@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from ablation_run import TRAINED_FILE, curve
-from origin import written_about
+from origin import origin
 
+from sculptor.errors import EvalError
 from sculptor.mom.recipes.metrics import METRICS_FILE
 
 CALLS_FILE = "calls.jsonl"
@@ -16,17 +17,20 @@ TASKS = {"pi-llm-sculptor": "PI-LLM", "needlebench-sculptor": "NeedleBench", "to
 WAYS = {"sculptor": "with tools", "plain": "plain"}
 
 
-def note_command(out: Path) -> None:
+def note_command(out: Path, *, gpus: int) -> None:
     """Keep this call's command and where it runs; the pages name all of them."""
     out.mkdir(parents=True, exist_ok=True)
     with (out / CALLS_FILE).open("a", encoding="utf-8") as file:
-        file.write(json.dumps(written_about()) + "\n")
+        file.write(json.dumps(origin(gpus=gpus)) + "\n")
 
 
 def write_pages(out: Path, folders: Mapping[str, Path]) -> None:
     """Write ``result.json`` and ``report.md``; where no arm's folder is, from the former alone.
 
     What stands under ``note`` in ``result.json`` is written by hand and kept.
+
+    Raises:
+        EvalError: no arm was trained to its end.
     """
     path = out / "result.json"
     if any(folder.exists() for folder in folders.values()):
@@ -37,7 +41,9 @@ def write_pages(out: Path, folders: Mapping[str, Path]) -> None:
             "calls": [json.loads(call) for call in calls], "note": note, "arms": rows,
         }  # fmt: skip
         path.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    value = json.loads(path.read_text(encoding="utf-8"))
+    value = _read(path)
+    if not any("tokens" in row for row in value.get("arms", ())):
+        raise EvalError(f"{out} holds no arm that was trained to its end; train one first.")
     (out / "report.md").write_text("\n".join(_page(value)) + "\n", encoding="utf-8")
 
 
@@ -72,13 +78,14 @@ def _cell(cell: Mapping[str, Any]) -> dict[str, Any]:
 
 def _page(value: Mapping[str, Any]) -> list[str]:
     rows, last = value["arms"], value["calls"][-1]
-    steps = list(rows[0]["token_accuracy"])
+    whole = next(row for row in rows if "tokens" in row)
+    steps = list(whole["token_accuracy"])
     columns = [f"{task}, {way}" for task in TASKS.values() for way in WAYS.values()]
     at = [f"after {step}" for step in steps]
     return [
         "# The shortened recipe: three seeds, and parts left out",
         "",
-        f"{rows[0]['tokens'] / 1e6:.0f}M tokens an arm from nothing, a GPU each "
+        f"{whole['tokens'] / 1e6:.0f}M tokens an arm from nothing, a GPU each "
         "(`evals/recipes/mom/language_short.toml`).",
         f"{last['machine']}, commit `{last['commit']}`:",
         "",
@@ -96,10 +103,10 @@ def _page(value: Mapping[str, Any]) -> list[str]:
         "",
         "Token accuracy is on each arm's own mix and seed; turns with 95 % intervals over scenes.",
         "",
-        *_head("arm", "active weights", "tokens/s", *at, "with tools", "direct", "short"),
+        *_head("arm", "active weights", "tokens/s", *at, "tools offered", "direct", "short"),
         *(_training(row, steps) for row in rows),
         "",
-        "Short: under 1,000 characters.",
+        "Tokens/s: in parts where a call cut the training. Short: under 1,000 characters.",
     ]
 
 
@@ -111,7 +118,8 @@ def _answers(row: Mapping[str, Any]) -> str:
     cells = {(cell["task"], cell["arm"]): cell for cell in row["cells"]}
     told = [_mean(cells.get((task, way))) for task in TASKS for way in WAYS]
     calls, refused = (sum(cell[part] for cell in row["cells"]) for part in ("calls", "refused"))
-    return f"| {' | '.join((row['arm'], *told, f'{refused} of {calls:,}'))} |"
+    of_calls = f"{refused} of {calls:,}" if cells else "not asked"
+    return f"| {' | '.join((row['arm'], *told, of_calls))} |"
 
 
 def _mean(cell: Mapping[str, Any] | None) -> str:

@@ -46,7 +46,9 @@ def main() -> None:
         "token_accuracy": curve(folder),
         "tokens_per_s": pace(lines, tokens=tokens) if in_one_go else None,
     }
-    (folder / TRAINED_FILE).write_text(json.dumps(told), encoding="utf-8")
+    fresh = (folder / TRAINED_FILE).with_suffix(".new")
+    fresh.write_text(json.dumps(told), encoding="utf-8")
+    fresh.replace(folder / TRAINED_FILE)
 
 
 def curve(folder: Path) -> dict[str, float]:

@@ -17,12 +17,15 @@ import tomllib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import cycle, product
 from pathlib import Path
 from queue import SimpleQueue
 from typing import TypeVar
 
 from ablation_pages import note_command, write_pages
 from ablation_run import TRAINED_FILE
+
+from sculptor.errors import EvalError
 
 HERE = Path(__file__).parent
 T = TypeVar("T")
@@ -73,9 +76,9 @@ class Study:
         """Return where an arm is trained."""
         return self.out / name.replace(", ", "-").replace(" ", "_")
 
-    def trained(self) -> list[Path]:
-        """Return the folders of the arms that were trained to their end."""
-        return [f for f in map(self.folder, self.arms) if (f / TRAINED_FILE).exists()]
+    def trained(self) -> list[str]:
+        """Return the arms that were trained to their end."""
+        return [name for name in self.arms if (self.folder(name) / TRAINED_FILE).exists()]
 
 
 def main() -> None:
@@ -86,25 +89,33 @@ def main() -> None:
     parser.add_argument("--recipe", type=Path, default=HERE / "language_short.toml")
     parser.add_argument("--gpus", type=int, default=1, help="0: on the CPU")
     parser.add_argument("--arms", nargs="*", default=list(ARMS), choices=list(ARMS))
-    parser.add_argument("--seconds", type=float, default=560, help="nothing new after this")
+    parser.add_argument(
+        "--seconds", type=float, default=560, help="trainings stop then, with a checkpoint"
+    )
     parser.add_argument("--steps", type=int, help="default: the recipe's")
     parser.add_argument("--workers", type=int, help="that make data, for each training")
     parser.add_argument("--processes", type=int, default=2, help="that ask, for each arm and way")
     parser.add_argument("--concurrency", type=int, default=24, help="samples at a time in each")
     arguments = parser.parse_args()
+    cards = _cards(arguments.gpus)
+    if len(cards) < arguments.gpus:
+        parser.error(f"CUDA_VISIBLE_DEVICES shows {len(cards)} of {arguments.gpus} GPUs.")
     study = Study(
         out=arguments.out,
         recipe=arguments.recipe,
         arms={name: ARMS[name] for name in arguments.arms},
-        cards=_cards(arguments.gpus),
+        cards=cards,
         seconds=arguments.seconds,
         steps=arguments.steps,
         workers=arguments.workers,
     )
     if arguments.what == "report":
-        write_pages(study.out, {name: study.folder(name) for name in ARMS})
+        try:
+            write_pages(study.out, {name: study.folder(name) for name in ARMS})
+        except EvalError as problem:
+            parser.error(str(problem))
         return
-    note_command(study.out)
+    note_command(study.out, gpus=len(study.cards))
     if arguments.what == "train":
         train(study)
     else:
@@ -112,8 +123,10 @@ def main() -> None:
 
 
 def _cards(gpus: int) -> list[str]:
-    given = os.environ.get("CUDA_VISIBLE_DEVICES", "")
-    return (given.split(",") if given else [str(card) for card in range(gpus)])[:gpus]
+    """Return the numbers of the cards to use: those that are visible here, if some are named."""
+    given = os.environ.get("CUDA_VISIBLE_DEVICES")
+    named = [str(card) for card in range(gpus)] if given is None else given.split(",")
+    return [card for card in named if card][:gpus]
 
 
 def train(study: Study) -> None:
@@ -124,9 +137,10 @@ def train(study: Study) -> None:
         free.put(card)
 
     def work(name: str) -> None:
-        left, card = until - time.monotonic(), free.get()
+        card = free.get()
+        left = until - time.monotonic()
         try:
-            if left > 0 and study.folder(name) not in study.trained():
+            if left > 0 and name not in study.trained():
                 _run(_training(study, name, seconds=left), card=card)
         finally:
             free.put(card)
@@ -161,11 +175,11 @@ def recipe_of(study: Study, arm: Arm) -> dict[str, object]:
 
 def ask(study: Study, *, processes: int, concurrency: int) -> None:
     """Have every trained arm work scenes and answer our tasks, all of them at once."""
-    folders = study.trained()
+    cards = dict(zip(study.trained(), cycle(study.cards or [""]), strict=False))
 
-    def work(job: tuple[int, str]) -> None:
-        number, way = job
-        folder = folders[number]
+    def work(job: tuple[str, str]) -> None:
+        name, way = job
+        folder = study.folder(name)
         limits = ["--seconds", f"{study.seconds:.0f}", "--processes", str(processes)]
         if way == "exam":
             out = str(folder / "exam.json")
@@ -175,10 +189,10 @@ def ask(study: Study, *, processes: int, concurrency: int) -> None:
         _run(
             ["model_figures.py", str(folder / "weights"), "--out", str(folder / "figures"),
              *limits, *at, "--grace", "60", "--concurrency", str(concurrency), "--cells", *CELLS],
-            card=study.cards[number % len(study.cards)] if study.cards else "",
+            card=cards[name],
         )  # fmt: skip
 
-    jobs = [(number, way) for number in range(len(folders)) for way in ("exam", "figures")]
+    jobs = list(product(cards, ("exam", "figures")))
     _do_all(work, jobs, at_once=max(1, len(jobs)))
 
 

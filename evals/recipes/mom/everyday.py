@@ -131,7 +131,7 @@ def _about(arguments: argparse.Namespace) -> dict[str, Any]:
         f" --n {arguments.n} --device {arguments.device} --at-a-time {arguments.at_a_time}",
         "commit": origin.commit(),
         "date": time.strftime("%Y-%m-%d", time.gmtime()),
-        "machine": origin.machine(),
+        "machine": origin.machine(gpus=int(arguments.device == "cuda")),
         "at_a_time": arguments.at_a_time,
         "seed": SEED,
     }

@@ -15,7 +15,6 @@ import json
 import os
 import platform
 import shlex
-import subprocess
 import sys
 import time
 from multiprocessing import get_context
@@ -27,12 +26,12 @@ from model_numbers import cell_json
 from model_pages import write_pages
 from model_records import cell_folder, cells_before, done_jobs, rows_of
 from model_worker import Work, answer_share
+from origin import card_names, commit
 
 from sculptor.errors import EvalError, SettingsError
 from sculptor.evals.runs.plan import Plan, ensure_plan, make_plan
 from sculptor.server.mom.loading import LoadedModel, load_model
 
-ROOT = Path(__file__).resolve().parents[3]
 _CONCURRENCY = {"cpu": 2, "cuda": 8}
 _MEMORY_MIB = {"cpu": 1_024, "cuda": 6_144}
 """A moment of the shipped model is 10 MiB, and a prompt of 128k tokens leaves some hundred: with
@@ -167,7 +166,7 @@ def _sitting(options: argparse.Namespace) -> dict[str, object]:
     names = ("seed", "max_tokens", "processes", "concurrency", "memory_mib", "unheld")
     return {
         "command": f"python {shlex.join(sys.argv)}",
-        "commit": _told(["git", "-C", str(ROOT), "rev-parse", "HEAD"]),
+        "commit": commit(),
         "made": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "machine": _machine(options),
         "how": {name: getattr(options, name) for name in names} | {"admission": "on"},
@@ -212,8 +211,7 @@ def _write_result(out: Path, model: LoadedModel, *, also: Path | None) -> None:
 
 
 def _machine(options: argparse.Namespace) -> dict[str, object]:
-    query = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
-    cards = _told(query).splitlines()[: options.gpus] if options.device == "cuda" else []
+    cards = card_names()[: options.gpus] if options.device == "cuda" else []
     return {
         "device": f"{len(cards)} × {cards[0]}" if cards else f"{os.cpu_count()} processor cores",
         "cores": os.cpu_count(),
@@ -221,14 +219,6 @@ def _machine(options: argparse.Namespace) -> dict[str, object]:
         "system": platform.system(),
         "python": platform.python_version(),
     }
-
-
-def _told(command: list[str]) -> str:
-    """Return what a command prints; nothing where it is missing or fails."""
-    try:
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return ""
 
 
 if __name__ == "__main__":

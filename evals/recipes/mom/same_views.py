@@ -6,106 +6,124 @@ same to the byte: ``python evals/recipes/mom/same_views.py record WEIGHTS --out 
 samples through the proxy on the CPU runtime and keeps every request that reached the model, with
 what it wrote; ``replay WEIGHTS --out FOLDER --device cuda`` asks them again on a card, a sample's
 in their order and samples side by side, and writes ``result.json`` and ``report.md``. ``record``
-called again does what is missing.
+called again does what is missing, and what failed.
 """
 
 import argparse
 import asyncio
 import json
 import os
+import signal
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from multiprocessing import get_context
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 import orjson
+from kept_views import Told, add_call, ask, kept_requests, read_calls, read_samples
 from model_cells import CELLS, Job, chosen_cells, jobs_of
-from origin import written_about
+from origin import origin
 from same_views_pages import cells_of, differences, page
 
-from sculptor.chat import Completed
 from sculptor.cli.mom_serving import serving
 from sculptor.errors import EvalError, SettingsError
 from sculptor.evals.arms import find_arms
 from sculptor.evals.registry import find_task
 from sculptor.evals.runs.client import ChatClient
 from sculptor.evals.runs.plan import Endpoint, make_plan
-from sculptor.evals.runs.records import RECORDS_FILE, RecordFile
+from sculptor.evals.runs.records import RecordFile
 from sculptor.evals.runs.solving import solve
-from sculptor.loop import Event, ModelRequest
-from sculptor.server.mom.backend import MomBackend, open_backend
+from sculptor.mom.recipes.lifeline import live_with
+from sculptor.server.mom.backend import open_backend
 from sculptor.server.mom.loading import load_model
-from sculptor.server.mom.model import BoundMomModel
 
 SAMPLES = (
     "pi-llm-sculptor:sculptor=3", "needlebench-sculptor:sculptor=1", "tool-log:sculptor=7",
     "pi-llm-sculptor:plain=1", "needlebench-sculptor:plain=1", "tool-log:plain=1",
 )  # fmt: skip
-RECORDED_FILE = "recorded.json"
+"""Cells, and how many samples of each of their settings."""
+
 _MEMORY_MIB = {"cpu": 1_024, "cuda": 8_192}
-Told = dict[str, Any]
 
 
 def main() -> None:
     """Record or replay."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", choices=("record", "replay"))
-    parser.add_argument("weights", type=Path)
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="of a replay")
-    parser.add_argument("--processes", type=int, default=2, help="that record")
-    parser.add_argument("--concurrency", type=int, default=48, help="samples replayed at a time")
-    parser.add_argument("--seconds", type=float, default=3_000, help="no new sample after this")
-    parser.add_argument("--cells", nargs="*", default=SAMPLES, metavar="CELL=N")
+    ways = parser.add_subparsers(dest="what", required=True)
+    way = {name: ways.add_parser(name) for name in ("record", "replay")}
+    for each in way.values():
+        each.add_argument("weights", type=Path)
+        each.add_argument("--out", type=Path, required=True)
+    way["record"].add_argument("--processes", type=_count, default=2)
+    way["record"].add_argument("--seconds", type=float, default=3_000, help="none begun after this")
+    way["record"].add_argument("--cells", nargs="*", default=SAMPLES, metavar="CELL=N")
+    way["replay"].add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    way["replay"].add_argument("--concurrency", type=_count, default=48, help="samples at a time")
     arguments = parser.parse_args()
-    weights, out = arguments.weights, arguments.out
     try:
         if arguments.what == "record":
-            until = time.time() + arguments.seconds
-            record(
-                weights, out=out, cells=arguments.cells, processes=arguments.processes, until=until
-            )
-            return
-        value = asyncio.run(
-            replay(weights, out=out, device=arguments.device, concurrency=arguments.concurrency)
-        )
+            record(arguments)
+        else:
+            replay(arguments)
     except (EvalError, SettingsError) as problem:
-        parser.error(str(problem))
-    text = json.dumps(value, indent=1, ensure_ascii=False)
-    (out / "result.json").write_text(text + "\n", encoding="utf-8")
-    (out / "report.md").write_text("\n".join(page(value)) + "\n", encoding="utf-8")
+        way[arguments.what].error(str(problem))
 
 
-def record(weights: Path, *, out: Path, cells: Sequence[str], processes: int, until: float) -> None:
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text} is no number of one or more")
+    return int(text)
+
+
+def record(arguments: argparse.Namespace) -> None:
     """Answer the samples that are missing on the CPU and keep their requests.
 
     Raises:
-        EvalError: ``out`` holds requests to other weights, or there is no such cell.
+        EvalError: the folder holds requests to other weights, or there is no such cell.
     """
-    about = written_about() | {"weights": load_model(weights).fingerprint}
-    if (out / RECORDED_FILE).exists():
-        _read_about(out, weights=about["weights"])
+    out, until = arguments.out, time.time() + arguments.seconds
+    weights = load_model(arguments.weights).fingerprint
+    read_calls(out, weights=weights)
+    wanted = jobs_of(chosen_cells(arguments.cells, 1), done=())
     done = {Job(sample["cell"], sample["index"]) for sample in read_samples(out)}
-    missing = jobs_of(chosen_cells(cells, 1), done=done)
-    out.mkdir(parents=True, exist_ok=True)
-    (out / RECORDED_FILE).write_text(json.dumps(about), encoding="utf-8")
-    context = get_context("spawn")
-    shares = [
-        context.Process(target=_record_share, args=(weights, out, missing[n::processes], n, until))
-        for n in range(processes)
-    ]
-    for share in shares:
-        share.start()
-    for share in shares:
-        share.join()
+    missing = [job for job in wanted if job not in done]
+    counts = Counter(job.cell for job in wanted)
+    add_call(out, origin() | {"weights": weights, "wanted": counts})
+    context, shares = get_context("spawn"), []
+    ours, theirs = context.Pipe()
+    for n in range(arguments.processes):
+        jobs = missing[n :: arguments.processes]
+        told = (theirs, arguments.weights, out, jobs, n, until)
+        shares.append(context.Process(target=_record_share, args=told))
+        shares[-1].start()
+    try:
+        for share in shares:
+            share.join()
+    except KeyboardInterrupt:
+        raise SystemExit("Interrupted; the same command goes on.") from None
+    finally:
+        ours.close()
     if any(share.exitcode for share in shares):
-        raise SystemExit("A process failed; the same command does what it left.")
+        raise SystemExit("Some samples failed; the same command tries them again.")
 
 
-def _record_share(weights: Path, out: Path, jobs: list[Job], number: int, until: float) -> None:
+def _record_share(
+    pipe: Connection, weights: Path, out: Path, jobs: list[Job], number: int, until: float
+) -> None:
+    live_with(pipe)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        _answer_share(weights, out, jobs, number, until)
+    except EvalError as problem:
+        raise SystemExit(str(problem)) from None
+
+
+def _answer_share(weights: Path, out: Path, jobs: list[Job], number: int, until: float) -> None:
     os.environ["SCULPTOR_MOM_MEMORY_MIB"] = str(_MEMORY_MIB["cpu"])
+    failed = 0
     with (
         RecordFile(out / "views" / f"{number:03d}") as file,
         serving(str(weights)) as served,
@@ -113,14 +131,20 @@ def _record_share(weights: Path, out: Path, jobs: list[Job], number: int, until:
     ):
         for at, job in enumerate(jobs):
             if time.time() > until:
-                return
-            asyncio.run(_solve(job, f"{served.url}/v1"))
-            file.append(orjson.dumps({"cell": job.cell, "index": job.index, "asked": asked}))
+                break
+            error = asyncio.run(_solve(job, f"{served.url}/v1"))
+            if error is None:
+                file.append(orjson.dumps({"cell": job.cell, "index": job.index, "asked": asked}))
+            failed += error is not None
             asked.clear()
-            print(f"process {number}: {at + 1} of {len(jobs)}, {job.cell} {job.index}", flush=True)
+            told = f"process {number}: {at + 1} of {len(jobs)}, {job.cell} {job.index}"
+            print(told, error or "", flush=True)
+    if failed:
+        raise SystemExit(1)
 
 
-async def _solve(job: Job, url: str) -> None:
+async def _solve(job: Job, url: str) -> str | None:
+    """Answer a sample; return what went wrong."""
     cell = CELLS[job.cell]
     plan = make_plan(
         cell.task, arms=[cell.arm], model="mom", limit=job.index + 1, seed=0, admission="on",
@@ -129,77 +153,46 @@ async def _solve(job: Job, url: str) -> None:
     task, (arm,) = find_task(cell.task), find_arms(plan.arms)
     sample = task.sample(task.draw(job.index, seed=plan.seed))
     async with ChatClient(Endpoint(base_url=url), connections=1) as client:
-        await solve(task, sample, arm, index=job.index, plan=plan, client=client, budget=None)
-
-
-@contextmanager
-def kept_requests() -> Iterator[list[dict[str, Any]]]:
-    """Keep what reaches the model of this process while the block runs, and what it wrote."""
-    original, asked = BoundMomModel.stream, list[dict[str, Any]]()
-
-    async def stream(self: BoundMomModel, request: ModelRequest) -> AsyncIterator[Event]:
-        async for event in original(self, request):
-            if isinstance(event, Completed):
-                hidden = sorted(request.added_tools)
-                asked.append({"body": request.body.decode(), "hidden": hidden, "told": told(event)})
-            yield event
-
-    BoundMomModel.stream = stream  # type: ignore[method-assign]
-    try:
-        yield asked
-    finally:
-        BoundMomModel.stream = original  # type: ignore[method-assign]
-
-
-def told(event: Completed) -> Told:
-    """Return what the model wrote, without the ids that its calls are given at random."""
-    calls = event.message.get("tool_calls") or []
-    assert isinstance(calls, list)
-    return {
-        "content": event.message.get("content"),
-        "calls": [call["function"] for call in calls],
-        "finish_reason": event.finish_reason,
-    }
-
-
-def read_samples(out: Path) -> list[dict[str, Any]]:
-    """Return the samples kept, with their requests."""
-    lines = (
-        line
-        for path in sorted(out.glob(f"views/*/{RECORDS_FILE}"))
-        for line in path.read_bytes().splitlines(keepends=True)
-        if line.endswith(b"\n")
-    )
-    return [orjson.loads(line) for line in lines]
-
-
-def _read_about(out: Path, *, weights: str) -> dict[str, Any]:
-    """Return how requests were recorded.
-
-    Raises:
-        EvalError: there are none, or they went to other weights.
-    """
-    path = out / RECORDED_FILE
-    if not path.exists():
-        raise EvalError(f"{out} holds no requests; record some there first.")
-    about: dict[str, Any] = orjson.loads(path.read_bytes())
-    if about["weights"] != weights:
-        raise EvalError(
-            f"{out} holds requests to the weights {about['weights']}, not to {weights}; "
-            "take those, or name another --out."
+        *_, error = await solve(
+            task, sample, arm, index=job.index, plan=plan, client=client, budget=None
         )
-    return about
+    return error
 
 
-async def replay(weights: Path, *, out: Path, device: Any, concurrency: int) -> dict[str, Any]:
-    """Ask everything again on ``device``; return the figures.
+def replay(arguments: argparse.Namespace) -> None:
+    """Ask everything again and write the pages.
 
     Raises:
-        EvalError: ``out`` holds no requests, or requests to other weights.
+        EvalError: the folder holds no requests, or requests to other weights.
     """
-    recorded = _read_about(out, weights=load_model(weights).fingerprint)
-    backend = open_backend(weights, memory_mib=_MEMORY_MIB[device], device=device)
-    room, samples = asyncio.Semaphore(concurrency), read_samples(out)
+    out, device = arguments.out, arguments.device
+    calls = read_calls(out, weights=load_model(arguments.weights).fingerprint)
+    samples = read_samples(out)
+    if not samples:
+        raise EvalError(f"{out} holds no requests; record some there first.")
+    answers = asyncio.run(_ask_all(arguments, samples))
+    pairs = list(zip(samples, answers, strict=True))
+    how = {"device": device, "concurrency": arguments.concurrency}
+    value = {
+        "title": "The same views on two runtimes",
+        "weights": calls[-1]["weights"],
+        "recorded": calls,
+        "replayed": origin(gpus=int(device == "cuda")) | how,
+        "cells": cells_of(pairs, wanted=calls[-1]["wanted"]),
+        "different": [row for sample, answer in pairs for row in differences(sample, answer)],
+    }
+    text = json.dumps(value, indent=1, ensure_ascii=False)
+    (out / "result.json").write_text(text + "\n", encoding="utf-8")
+    (out / "report.md").write_text("\n".join(page(value)) + "\n", encoding="utf-8")
+
+
+async def _ask_all(
+    arguments: argparse.Namespace, samples: Sequence[Mapping[str, Any]]
+) -> list[list[Told]]:
+    """Return what is written to every request now, so many samples at a time."""
+    device = arguments.device
+    backend = open_backend(arguments.weights, memory_mib=_MEMORY_MIB[device], device=device)
+    room = asyncio.Semaphore(arguments.concurrency)
 
     async def one(sample: Mapping[str, Any]) -> list[Told]:
         async with room:
@@ -208,33 +201,7 @@ async def replay(weights: Path, *, out: Path, device: Any, concurrency: int) -> 
 
     answers = await asyncio.gather(*map(one, samples))
     await backend.close()
-    pairs = list(zip(samples, answers, strict=True))
-    return {
-        "title": "The same views on two runtimes",
-        "weights": recorded["weights"],
-        "recorded": recorded,
-        "replayed": written_about(),
-        "cells": cells_of(pairs),
-        "different": [row for sample, answer in pairs for row in differences(sample, answer)],
-    }
-
-
-async def ask(backend: MomBackend, asked: Mapping[str, Any], *, owner: str) -> Told:
-    """Ask one request again and return what was written."""
-    body = asked["body"].encode()
-    tools = orjson.loads(body).get("tools") or []
-    request = ModelRequest(
-        body=body,
-        messages=(),
-        tools=tuple(orjson.dumps(t) for t in tools if t["function"]["name"] in asked["hidden"]),
-        value={},
-        stream=False,
-    )
-    model = backend.model(request_id="", client_headers={}, client_key=owner)
-    async for event in model.stream(request):
-        if isinstance(event, Completed):
-            return told(event)
-    raise RuntimeError("The backend ended without an answer.")
+    return answers
 
 
 if __name__ == "__main__":

@@ -3,33 +3,43 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from kept_views import Told
 from model_cells import CELLS
 
 from sculptor.evals.stats import wilson
 
-Told = Mapping[str, Any]
 Pair = tuple[Mapping[str, Any], Sequence[Told]]
 """A sample with its requests, and what was written when they were asked again."""
 
+_COUNTS = ("requests", "same", "samples", "same_samples", "wanted")
 
-def cells_of(pairs: Sequence[Pair]) -> list[dict[str, Any]]:
+
+def cells_of(pairs: Sequence[Pair], *, wanted: Mapping[str, int]) -> list[dict[str, Any]]:
     """Return how many requests and whole samples of each cell were answered alike."""
-    found = {sample["cell"] for sample, _ in pairs}
-    return [_cell(n, [p for p in pairs if p[0]["cell"] == n]) for n in CELLS if n in found]
+    return [
+        _cell(name, [pair for pair in pairs if pair[0]["cell"] == name], wanted=wanted[name])
+        for name in CELLS
+        if name in wanted
+    ]
 
 
-def _cell(name: str, pairs: Sequence[Pair]) -> dict[str, Any]:
+def _cell(name: str, pairs: Sequence[Pair], *, wanted: int) -> dict[str, Any]:
     alike = [[a["told"] == b for a, b in zip(s["asked"], t, strict=True)] for s, t in pairs]
-    requests, same = sum(map(len, alike)), sum(map(sum, alike))
     whole = sum(map(all, alike))
     return {
         "cell": name,
-        "requests": requests,
-        "same": same,
+        "requests": sum(map(len, alike)),
+        "same": sum(map(sum, alike)),
         "samples": len(alike),
         "same_samples": whole,
-        "interval": [round(x, 4) for x in wilson(whole, len(alike))],
+        "wanted": wanted,
+        "interval": _interval(whole, len(alike)),
+        "indices": sorted(sample["index"] for sample, _ in pairs),
     }
+
+
+def _interval(same: int, samples: int) -> list[float] | None:
+    return [round(x, 4) for x in wilson(same, samples)] if samples else None
 
 
 def differences(sample: Mapping[str, Any], answers: Sequence[Told]) -> Iterator[Told]:
@@ -42,24 +52,33 @@ def differences(sample: Mapping[str, Any], answers: Sequence[Told]) -> Iterator[
 
 def page(value: Mapping[str, Any]) -> list[str]:
     """Return the lines of the report."""
-    cells = value["cells"]
-    total = {k: sum(c[k] for c in cells) for k in ("requests", "same", "samples", "same_samples")}
-    before, after = value["recorded"], value["replayed"]
+    cells, after = value["cells"], value["replayed"]
+    total = {name: sum(cell[name] for cell in cells) for name in _COUNTS}
+    total |= {"cell": "all", "interval": _interval(total["same_samples"], total["samples"])}
     return [
         f"# {value['title']}",
         "",
-        f"Recorded on {before['machine']}, `{before['command']}`; asked again on "
-        f"{after['machine']}, `{after['command']}`. Weights `{value['weights']}`. What was written "
-        "is compared byte by byte, text and calls; the interval is Wilson's, over samples.",
+        *(_line("Recorded", call) for call in value["recorded"]),
+        _line(f"Asked again, {after['concurrency']} samples at a time,", after),
+        "",
+        f"Weights `{value['weights']}`. What was written is compared byte by byte, text and calls; "
+        "the interval is Wilson's, over samples.",
         "",
         "| cell | requests | the same | samples | the same throughout | 95 % |",
         "|---|---|---|---|---|---|",
-        *(
-            f"| {c['cell']} | {c['requests']} | {c['same']} | {c['samples']} "
-            f"| {c['same_samples']} | {c['interval'][0]:.1%} to {c['interval'][1]:.1%} |"
-            for c in cells
-        ),
-        "",
-        f"In all {total['same']:,} of {total['requests']:,} requests, "
-        f"{total['same_samples']} of {total['samples']} samples.",
+        *map(_row, (*cells, total)),
     ]
+
+
+def _line(what: str, call: Mapping[str, Any]) -> str:
+    told = f", {call['note']}" if "note" in call else ""
+    return f"- {what} on {call['machine']}, commit `{call['commit']}`: `{call['command']}`{told}"
+
+
+def _row(cell: Mapping[str, Any]) -> str:
+    low, high = cell["interval"] or (0.0, 1.0)
+    return (
+        f"| {cell['cell']} | {cell['requests']} | {cell['same']} "
+        f"| {cell['samples']} of {cell['wanted']} | {cell['same_samples']} "
+        f"| {low:.1%} to {high:.1%} |"
+    )

@@ -4,9 +4,12 @@ A process of several takes every ``world``-th example of the global batch, so th
 step are the same however many processes share them.
 """
 
-from collections.abc import Callable, Iterator
+import signal
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
+from functools import partial
 from multiprocessing import get_context
+from multiprocessing.connection import Connection
 
 import numpy as np
 import torch
@@ -15,6 +18,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from sculptor.mom.models.packing import Packed, pack_batch
+from sculptor.mom.recipes.lifeline import live_with
 from sculptor.mom.recipes.tasks import Batch, Stream, Task, draw
 
 _TOKENS_PER_DOCUMENT, _TOKENS_PER_ASKED = 192, 4
@@ -160,15 +164,17 @@ def _packed(batch: Batch, *, starts: NDArray[np.bool_], real: NDArray[np.bool_])
     )
 
 
-def iter_batches(batches: Batches, *, first: int, end: int, workers: int) -> Iterator[TensorBatch]:
+def iter_batches(batches: Batches, *, first: int, end: int, workers: int) -> Generator[TensorBatch]:
     """Yield batches ``first`` to ``end - 1`` in order, made by ``workers`` processes or here."""
     if workers == 0:
         yield from (batches[i] for i in range(first, end))
         return
     # A process that was born without a GPU's context forks the workers: each begins at once,
-    # where a fresh interpreter would import torch first, one worker after the other.
+    # where a fresh interpreter would import torch first, one worker after the other. What it
+    # imports before is settled by the first call of this process.
     context = get_context("forkserver")
     context.set_forkserver_preload([__name__, batches.task_module])
+    ours, theirs = context.Pipe()
     loader: DataLoader[TensorBatch] = DataLoader(
         batches,
         batch_size=None,
@@ -176,6 +182,21 @@ def iter_batches(batches: Batches, *, first: int, end: int, workers: int) -> Ite
         num_workers=workers,
         prefetch_factor=4,
         multiprocessing_context=context,
+        worker_init_fn=partial(_begin_worker, theirs),
         pin_memory=torch.cuda.is_available(),
     )
-    yield from loader
+    try:
+        yield from loader
+    finally:
+        ours.close()
+
+
+def _begin_worker(pipe: Connection, worker: int) -> None:
+    """Tie a worker to the process it draws for, and leave interrupts to that one.
+
+    Torch's own watch looks at the parent, which is the server here; an interrupt from the keyboard
+    reaches the whole group.
+    """
+    del worker
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    live_with(pipe)

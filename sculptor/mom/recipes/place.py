@@ -1,7 +1,11 @@
 """Where a process trains: its device, its place among others, and what they share."""
 
+import fcntl
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 import torch.distributed as dist
@@ -48,3 +52,23 @@ def is_any(value: bool, *, place: Place) -> bool:
     if place.world > 1:
         dist.all_reduce(found)
     return bool(found)
+
+
+@contextmanager
+def alone_in(folder: Path, *, place: Place) -> Iterator[None]:
+    """Hold a run's folder while the block runs; the first of several processes does it for all.
+
+    Raises:
+        ValueError: another process trains there.
+    """
+    if place.rank:
+        yield
+        return
+    with (folder / "lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise ValueError(
+                f"Another process trains in {folder}; wait for it, or name another folder."
+            ) from None
+        yield

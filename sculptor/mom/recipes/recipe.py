@@ -40,6 +40,8 @@ class TrainSettings:
         for name in ("steps", "batch", "eval_every", "eval_batches", "save_every"):
             if getattr(self, name) < 1:
                 raise ValueError(f"train.{name} is {getattr(self, name)}; it must be at least 1.")
+        if self.workers < 0:
+            raise ValueError(f"train.workers is {self.workers}; 0 draws data in this process.")
         choices = {
             "optimizer": ("adamw", "muon"),
             "schedule": ("linear", "cosine", "constant"),

@@ -7,9 +7,10 @@ on from its last checkpoint as if nothing had happened; lines written after it a
 
 import json
 import math
-import os
 import time
 from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -20,15 +21,36 @@ from sculptor.mom.engine.weights import WeightsError, load_weights
 from sculptor.mom.models.modeling import LossParts, MomForCausalLM
 from sculptor.mom.ops.routing import count_load
 from sculptor.mom.recipes.captured import CapturedStep
+from sculptor.mom.recipes.checkpoints import read_checkpoint, write_checkpoint
 from sculptor.mom.recipes.data import Batches, TensorBatch, iter_batches
 from sculptor.mom.recipes.metrics import MetricsLine, Score, drop_lines_after, write_line
 from sculptor.mom.recipes.optim import load_states, make_optimizers, rate_at
-from sculptor.mom.recipes.place import Place, average_gradients, is_any
+from sculptor.mom.recipes.place import Place, alone_in, average_gradients, is_any
 from sculptor.mom.recipes.recipe import Recipe
 from sculptor.mom.recipes.tasks import task_from_dict
 
 _LOOK_EVERY = 20
 """Steps between two looks at the clock and the loss."""
+
+
+Tell = Callable[[str], None]
+
+
+@dataclass(slots=True)
+class _Pace:
+    """Tokens since a run began, or went on."""
+
+    began: float = field(default_factory=time.perf_counter)
+    tokens: int = 0
+
+    @property
+    def tokens_per_s(self) -> float:
+        """How many tokens a second it was, the start included."""
+        return self.tokens / (time.perf_counter() - self.began)
+
+    def told(self, loss: Tensor) -> str:
+        """Return how it goes, as a line tells it."""
+        return f"loss {float(loss.detach()):.3f}, {self.tokens_per_s:,.0f} tokens/s"
 
 
 class Trainer:
@@ -61,52 +83,70 @@ class Trainer:
         *,
         until: int | None = None,
         seconds: float = math.inf,
-        tell: Callable[[str], None] | None = None,
+        tell: Tell | None = None,
+        stop: Callable[[], bool] | None = None,
     ) -> MetricsLine | None:
         """Train up to step ``until`` (default: the recipe's end) and return the last evaluation.
 
-        A checkpoint is written every ``save_every`` steps and where the run stops, which it does
-        early, at a multiple of `_LOOK_EVERY` steps, once ``seconds`` are over. ``tell`` hears how
-        it goes, as often as one looks.
+        A checkpoint is written every ``save_every`` steps and where the run stops. It does so
+        early at a multiple of `_LOOK_EVERY` steps once ``seconds`` are over, and after any step
+        (with several processes at such a multiple) once ``stop`` says so. ``tell`` hears how it
+        goes, as often as one looks.
+
+        Raises:
+            ValueError: another process trains in this folder.
+            FloatingPointError: the loss or the gradient is no number any more.
         """
         settings = self.recipe.train
         end = settings.steps if until is None else min(until, settings.steps)
-        batches = self._stream("train")
-        began, tokens = time.perf_counter(), 0
-        last: MetricsLine | None = None
-        for batch in iter_batches(batches, first=self.step, end=end, workers=settings.workers):
-            batch = batch.to(self.place.device)
-            parts, norm = self._one_step(batch)
-            self.step += 1
-            tokens += batch.tokens.numel() * self.place.world
-            if self.step % settings.eval_every == 0 or self.step == settings.steps:
-                elapsed = time.perf_counter() - began
-                last = MetricsLine(
-                    step=self.step,
-                    loss=float(parts.cross_entropy.detach()),
-                    balance=float(parts.balance.detach()),
-                    gradient_norm=float(norm),
-                    rate=rate_at(self.step - 1, settings),
-                    tokens_per_s=round(tokens / elapsed, 1),
-                    score=self.evaluate(),
-                )
-                if not self.place.rank:
-                    write_line(self.folder, last)
-            over = False
-            saves = self.step % settings.save_every == 0 or self.step == end
-            if self.step % _LOOK_EVERY == 0:
-                over = is_any(time.perf_counter() > began + seconds, place=self.place)
-            if saves or self.step % _LOOK_EVERY == 0:
-                self._check(parts.cross_entropy, norm)
-                if tell:
-                    pace = tokens / (time.perf_counter() - began)
-                    loss = float(parts.cross_entropy.detach())
-                    tell(f"step {self.step} of {end}, loss {loss:.3f}, {pace:,.0f} tokens/s")
-            if saves or over:
-                self._save()
-            if over:
-                break
+        pace, last = _Pace(), None
+        deadline = pace.began + seconds
+        batches = iter_batches(
+            self._stream("train"), first=self.step, end=end, workers=settings.workers
+        )
+        with alone_in(self.folder, place=self.place), closing(batches):
+            if not self.place.rank:  # of steps that are made again
+                drop_lines_after(self.folder, step=self.step)
+            for batch in batches:
+                parts, norm = self._one_step(batch.to(self.place.device))
+                self.step += 1
+                pace.tokens += batch.tokens.numel() * self.place.world
+                if self.step % settings.eval_every == 0 or self.step == settings.steps:
+                    last = self._evaluated(parts, norm, pace)
+                over = self._is_over(deadline, stop)
+                saves = over or self.step % settings.save_every == 0 or self.step == end
+                if saves or self.step % _LOOK_EVERY == 0:
+                    self._check(parts.cross_entropy, norm)
+                    if tell:
+                        tell(f"step {self.step} of {end}, {pace.told(parts.cross_entropy)}")
+                if saves:
+                    self._save()
+                if over:
+                    break
         return last
+
+    def _evaluated(self, parts: LossParts, norm: Tensor, pace: "_Pace") -> MetricsLine:
+        """Evaluate, and write how training stands."""
+        line = MetricsLine(
+            step=self.step,
+            loss=float(parts.cross_entropy.detach()),
+            balance=float(parts.balance.detach()),
+            gradient_norm=float(norm),
+            rate=rate_at(self.step - 1, self.recipe.train),
+            tokens_per_s=round(pace.tokens_per_s, 1),
+            score=self.evaluate(),
+        )
+        if not self.place.rank:
+            write_line(self.folder, line)
+        return line
+
+    def _is_over(self, deadline: float, stop: Callable[[], bool] | None) -> bool:
+        """Whether to stop after this step; several processes agree on it when they look."""
+        asked = bool(stop and stop())
+        if asked and self.place.world == 1:
+            return True
+        looks = self.step % _LOOK_EVERY == 0
+        return looks and is_any(asked or time.perf_counter() > deadline, place=self.place)
 
     def _check(self, loss: Tensor, norm: Tensor) -> None:
         """Refuse to go on, and to save, after a loss or a gradient that is no number."""
@@ -204,36 +244,38 @@ class Trainer:
     def _save(self) -> None:
         if self.place.rank:
             return
-        path = self.folder / "checkpoint.pt"
-        fresh = path.with_suffix(".new")
-        torch.save(
+        write_checkpoint(
+            self.folder,
             {
                 "step": self.step,
                 "model": self.model.state_dict(),
                 "optimizers": [o.state_dict() for o in self.optimizers],
             },
-            fresh,
         )
-        os.replace(fresh, path)
 
     def _load(self) -> None:
         wanted = json.dumps(self.recipe.to_dict(), indent=1, sort_keys=True)
-        told, path = self.folder / "recipe.json", self.folder / "checkpoint.pt"
-        if told.exists() and told.read_text(encoding="utf-8") != wanted:
+        told = self.folder / "recipe.json"
+        if told.exists() and _what_counts(told.read_text(encoding="utf-8")) != _what_counts(wanted):
             raise ValueError(
                 f"{self.folder} holds a run of another recipe; name another folder or empty it."
             )
         if self.place.rank == 0:
             self.folder.mkdir(parents=True, exist_ok=True)
             told.write_text(wanted, encoding="utf-8")
-        if not path.exists():
-            return
-        kept = torch.load(path, map_location=self.place.device, weights_only=True)
-        self.model.load_state_dict(kept["model"])
-        load_states(self.optimizers, kept["optimizers"])
-        self.step = kept["step"]
-        if self.place.rank == 0:
-            drop_lines_after(self.folder, step=self.step)
+        kept = read_checkpoint(self.folder, device=self.place.device)
+        if kept is not None:
+            self.model.load_state_dict(kept["model"])
+            load_states(self.optimizers, kept["optimizers"])
+            self.step = kept["step"]
+
+
+def _what_counts(recipe: str) -> dict[str, object]:
+    """Return a recipe without what changes nothing but the time: how many workers draw data."""
+    values: dict[str, object] = json.loads(recipe)
+    train = values["train"]
+    assert isinstance(train, dict)
+    return values | {"train": {name: x for name, x in train.items() if name != "workers"}}
 
 
 def _begin_from(model: MomForCausalLM, folder: Path) -> None:

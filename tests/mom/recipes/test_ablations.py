@@ -26,12 +26,11 @@ def test_an_arm_is_trained_once_and_asked(ablations, tmp_path, monkeypatch) -> N
         out=tmp_path, recipe=RECIPES / "language_small.toml", arms=arms, cards=(), seconds=300,
         steps=2, workers=1,
     )  # fmt: skip
-    ablations.note_command(tmp_path)
+    ablations.note_command(tmp_path, gpus=0)
     ablations.train(study)
-    folder = study.folder("one memory")
-    made = (folder / "checkpoint.pt").stat().st_mtime_ns
-    ablations.train(study)
-    assert (folder / "checkpoint.pt").stat().st_mtime_ns == made
+    with monkeypatch.context() as patched:
+        patched.setattr(ablations, "_run", lambda command, **_: pytest.fail(f"again: {command}"))
+        ablations.train(study)
     recipe = json.loads((tmp_path / "one_memory.json").read_text())
     assert recipe["model"]["memories"] == 0
     assert recipe["train"]["steps"] == 2
@@ -50,6 +49,30 @@ def test_an_arm_is_trained_once_and_asked(ablations, tmp_path, monkeypatch) -> N
             break
     assert [(cell["task"], cell["arm"]) for cell in row["cells"]] == [("tool-log", "plain")]
     assert row["exam"]["trained_families"]["n"] > 0
+
+
+def test_pages_want_a_trained_arm_and_show_one_that_was_cut(ablations, tmp_path) -> None:
+    folders = {name: tmp_path / name for name in ("cut", "whole")}
+    with pytest.raises(ablations.EvalError, match="train one first"):
+        ablations.write_pages(tmp_path, folders)
+    score = {"right": 3, "asked": 4, "entropy": 1.0, "load": []}
+    line = {
+        "step": 5, "loss": 1.0, "balance": 2.0, "gradient_norm": 1.0, "rate": 0.1,
+        "tokens_per_s": 9.0, "score": score,
+    }  # fmt: skip
+    for folder in folders.values():
+        folder.mkdir()
+        (folder / "metrics.jsonl").write_text(json.dumps(line) + "\n")
+    ablations.note_command(tmp_path, gpus=0)
+    told = {
+        "steps": 10, "tokens": 640, "parameters": 7, "active": 6, "asked": 4, "entropy": 1.0,
+        "token_accuracy": {"5": 0.75, "10": 0.875}, "tokens_per_s": 8_000.0,
+    }  # fmt: skip
+    (folders["whole"] / "trained.json").write_text(json.dumps(told))
+    ablations.write_pages(tmp_path, folders)
+    page = (tmp_path / "report.md").read_text()
+    assert "| cut |  | in parts | 0.7500 | cut |" in page
+    assert "| whole | 6 | 8k | 0.7500 | 0.8750 |" in page
 
 
 def test_every_arm_is_a_model(ablations, tmp_path) -> None:

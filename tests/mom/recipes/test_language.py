@@ -126,6 +126,16 @@ def test_stages_follow_the_step_and_evaluation_takes_the_last() -> None:
     assert documents(stream="eval", index=0) < early
 
 
+def test_more_tries_fill_a_row_further_with_the_same_documents() -> None:
+    one, many = _batch(tries=1), _batch(tries=8)
+    assert one.real.sum() < many.real.sum()
+    for row in range(3):
+        packed = int(one.real[row].sum())
+        assert (one.tokens[row, :packed] == many.tokens[row, :packed]).all()
+    with pytest.raises(ValueError, match="tries is 0"):
+        _batch(tries=0)
+
+
 def test_training_falls_to_a_small_set(tmp_path: Path) -> None:
     model = {
         "vocab_size": 4096, "d_model": 48, "layers": 2, "mlp_width": 64, "heads": 2, "key_dim": 8,

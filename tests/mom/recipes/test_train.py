@@ -65,6 +65,50 @@ def test_a_folder_holds_one_recipe(tmp_path: Path) -> None:
     Trainer(_recipe(), folder=tmp_path, place=HERE)
     with pytest.raises(ValueError, match="another recipe"):
         Trainer(_recipe(rate=1.0), folder=tmp_path, place=HERE)
+    Trainer(_recipe(workers=1), folder=tmp_path, place=HERE)  # changes nothing but the time
+
+
+def test_a_run_killed_before_its_first_checkpoint_tells_each_step_once(tmp_path: Path) -> None:
+    whole = Trainer(_recipe(), folder=tmp_path, place=HERE)
+    whole.run()
+    steps = [line.step for line in read_metrics(tmp_path)]
+    (tmp_path / "checkpoint.pt").unlink()
+    Trainer(_recipe(), folder=tmp_path, place=HERE).run()
+    assert [line.step for line in read_metrics(tmp_path)] == steps
+
+
+def test_one_process_at_a_time_trains_in_a_folder(tmp_path: Path) -> None:
+    first, second = (Trainer(_recipe(), folder=tmp_path, place=HERE) for _ in range(2))
+    first.run(until=4)
+    lines = read_metrics(tmp_path)
+
+    def other(line: str) -> None:
+        with pytest.raises(ValueError, match="Another process trains in"):
+            second.run()
+
+    first.run(until=8, tell=other)
+    assert read_metrics(tmp_path)[: len(lines)] == lines
+
+
+def test_a_damaged_checkpoint_is_refused_in_words(tmp_path: Path) -> None:
+    Trainer(_recipe(), folder=tmp_path, place=HERE).run(until=4)
+    path = tmp_path / "checkpoint.pt"
+    path.write_bytes(path.read_bytes()[:-200])
+    with pytest.raises(ValueError, match="remove it to begin anew"):
+        Trainer(_recipe(), folder=tmp_path, place=HERE)
+
+
+def test_a_run_that_is_told_to_stop_does_so_after_a_step(tmp_path: Path) -> None:
+    whole = Trainer(_recipe(), folder=tmp_path / "whole", place=HERE)
+    whole.run()
+    cut = Trainer(_recipe(), folder=tmp_path / "cut", place=HERE)
+    cut.run(stop=lambda: cut.step >= 3)
+    assert cut.step == 3
+    resumed = Trainer(_recipe(), folder=tmp_path / "cut", place=HERE)
+    assert resumed.step == 3
+    resumed.run()
+    for one, two in zip(_weights(whole), _weights(resumed), strict=True):
+        assert torch.equal(one, two)
 
 
 def test_worker_processes_make_the_same_batches_in_the_same_order() -> None:
