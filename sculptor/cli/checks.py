@@ -69,7 +69,7 @@ def check_address(settings: "Settings") -> Finding:
 
     running = find_server(settings)
     if running is not None:
-        return Finding(name="address", told=f"a server runs at {running}")
+        return Finding(name="address", told=f"a server runs at {running.url}")
     try:
         listen(settings).close()
     except SettingsError as error:
@@ -89,8 +89,8 @@ def check_store(settings: "Settings") -> Finding:
     try:
         store = SqliteStore(path, durability=settings.durability)
     except StoreLocked as error:
-        if running is not None:
-            return Finding(name="store", told=f"{path} is served at {running}")
+        if running is not None and running.holds(path):
+            return Finding(name="store", told=f"{path} is served at {running.url}")
         fix = "Stop that server, or set another file: --store, SCULPTOR_STORE."
         return Finding(name="store", told=str(error).partition(". ")[0], fix=fix)
     except StoreError as error:

@@ -124,8 +124,13 @@ class Management:
 
 
 @contextmanager
-def open_management(settings: "Settings", tenant: str | None) -> Iterator[Management]:
+def open_management(
+    settings: "Settings", tenant: str | None, *, own_store: bool = False
+) -> Iterator[Management]:
     """Open the management API for one tenant (without a name: the only one there is).
+
+    A server that answers is asked; with ``own_store`` only one that holds the settings' own file,
+    for whoever names a file means that file.
 
     Raises:
         CommandError: the tenant is not known, or no server answers for a store that one holds.
@@ -134,11 +139,13 @@ def open_management(settings: "Settings", tenant: str | None) -> Iterator[Manage
     import httpx
 
     running = find_server(settings)
+    if own_store:
+        running = running if running and running.holds(settings.store_path) else None
     with asyncio.Runner() as runner:
         if running is not None:
             headers = _credential(settings, tenant)
             client = httpx.AsyncClient(
-                base_url=running, headers=headers, timeout=_TIMEOUT_S, trust_env=False
+                base_url=running.url, headers=headers, timeout=_TIMEOUT_S, trust_env=False
             )
             try:
                 yield Management(client, runner)
@@ -173,8 +180,8 @@ def _in_process(
         server = Server(settings.model_copy(update=changed))
     except StoreLocked as error:
         raise CommandError(
-            f"A server holds {path}, but none answers at {settings.host}:{settings.port}. Give its "
-            "address with --host and --port."
+            f"A server holds {path}, and it does not answer at {settings.host}:{settings.port}. "
+            "Give its address with --host and --port."
         ) from error
     client = httpx.AsyncClient(
         transport=httpx.ASGITransport(app=server.app),

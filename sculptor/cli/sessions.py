@@ -229,7 +229,7 @@ def _management(
     tenant: str | None, store: str | None, host: str | None, port: int | None
 ) -> Iterator[Management]:
     settings = options.settings_of(store=store, host=host, port=port)
-    with open_management(settings, tenant) as api:
+    with open_management(settings, tenant, own_store=store is not None) as api:
         yield api
 
 

@@ -102,8 +102,8 @@ def run_command(command: Sequence[str], environment: Mapping[str, str]) -> int:
 def _server(settings: "Settings", *, use_running: bool) -> Iterator[str]:
     running = find_server(settings) if use_running else None
     if running is not None:
-        typer.echo(f"sculptor: using the server at {running}", err=True)
-        yield running
+        typer.echo(f"sculptor: using the server at {running.url}", err=True)
+        yield running.url
         return
     from sculptor.cli.logs import configure_logs
     from sculptor.server.run import serve_in_thread

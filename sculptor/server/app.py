@@ -37,6 +37,7 @@ from sculptor.server.room import declared_window
 from sculptor.server.settings import Settings
 from sculptor.server.upstream import Upstream, UpstreamSettings
 from sculptor.store import LOCAL, MemoryStore, SqliteStore, Store
+from sculptor.store.locking import file_mark
 from sculptor.store.records import TenantId
 from sculptor.tokens import TokenCounter
 
@@ -149,7 +150,8 @@ class Server:
 
         @app.api_route("/", methods=["GET", "HEAD"], include_in_schema=False)
         def root() -> JSONResponse:
-            return JSONResponse({"name": "sculptor", "docs": "/docs", "base_url": "/v1"})
+            told = {"name": "sculptor", "docs": "/docs", "base_url": "/v1"}
+            return JSONResponse({**told, "store": file_mark(self.settings.store_path)})
 
         @app.get("/docs", include_in_schema=False)
         def docs(request: Request) -> Response:

@@ -5,6 +5,7 @@ however that ends. The lock file itself stays: removing it would let two process
 """
 
 import fcntl
+import hashlib
 import os
 from pathlib import Path
 
@@ -39,3 +40,14 @@ class FileLock:
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
+
+
+def file_mark(path: Path | None) -> str | None:
+    """Return what tells a store's file from any other of this machine, None where there is none.
+
+    It says nothing of where the file lies, so a server may tell it to anybody.
+    """
+    if path is None or not path.exists():
+        return None
+    status = path.stat()
+    return hashlib.sha256(f"{status.st_dev}:{status.st_ino}".encode()).hexdigest()[:16]

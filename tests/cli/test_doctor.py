@@ -104,7 +104,7 @@ def test_a_damaged_store_is_found(home: Path) -> None:
 
 def test_a_store_in_use(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = home / "store.sqlite3"
-    with managed(SqliteStore(file)) as server:
+    with managed(file=file) as server:
         held = check_store(Settings(store=str(file), port=1))
         assert not held.is_well
         port = server.client.base_url.port or 0

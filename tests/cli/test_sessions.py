@@ -302,8 +302,25 @@ def test_a_running_server_is_asked(file: Path) -> None:
         assert json.loads(shown.stdout)["id"] == called
         held = call(file, "list")
         assert held.exit_code == 1
-        assert "none answers at 127.0.0.1:1" in held.stderr
+        assert "does not answer at 127.0.0.1:1" in held.stderr
         assert "--port" in held.stderr
+
+
+def test_a_file_that_is_named_is_meant_whatever_server_answers(
+    file: Path, session: str, tmp_path: Path
+) -> None:
+    with managed(file=tmp_path / "other.sqlite3") as server:
+        elsewhere = _sculpted(server)
+        port = str(server.client.base_url.port)
+        rows = json.loads(call(file, "list", "--json", "--port", port).stdout)["sessions"]
+        assert [row["id"] for row in rows] == [session]
+        assert call(file, "undo", "last", "o3", "--port", port).exit_code == 0
+        kinds = [row["kind"] for row in server.get(f"/{elsewhere}/operations")["operations"]]
+        assert "undo" not in kinds
+        missing = call(tmp_path / "none.sqlite3", "list", "--port", port)
+        assert missing.stdout == "No sessions yet.\n"
+    undone = json.loads(call(file, "show", session, "--json").stdout)["operations"]
+    assert undone[0]["kind"] == "undo"
 
 
 class TestTenants:
