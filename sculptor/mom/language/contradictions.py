@@ -52,6 +52,8 @@ class _Search:
             if found := self.inside(part, f"{at}allOf"):
                 return found
         for name in ("anyOf", "oneOf"):
+            if schema.get(name) == []:
+                return f"{at}{name}"
             each = [self.inside(option, f"{at}{name}") for option in _listed(schema, name)]
             if each and all(each):
                 return each[0]
@@ -90,9 +92,18 @@ def _values(schema: Json) -> str | None:
     """Return the keyword that names values, where the rest leaves none of them."""
     if "const" in schema and not fitting([schema["const"]], schema):
         return "const"
-    if isinstance(schema.get("enum"), list) and not fitting(_listed(schema, "enum"), schema):
-        return "enum"
+    if isinstance(schema.get("enum"), list):
+        values = fitting(_listed(schema, "enum"), schema)
+        if "const" in schema:
+            values = [value for value in values if _is_same(value, schema["const"])]
+        if not values:
+            return "enum"
     return "not" if schema.get("not") is True or schema.get("not") == {} else None
+
+
+def _is_same(value: object, other: object) -> bool:
+    """Whether two values are one in JSON, where true is no number."""
+    return value == other and isinstance(value, bool) is isinstance(other, bool)
 
 
 def _limits(schema: Json) -> str | None:

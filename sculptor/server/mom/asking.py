@@ -32,6 +32,10 @@ ANSWER_TOKENS = 1_024
 CALL_TOKENS = 1_024
 """What calls that the client does not see may take besides."""
 
+MOST_NAMED = 10_000
+"""How many values and properties the schemas of a request may name: a grammar of so many takes a
+second to write by, and whoever else is served waits for it."""
+
 _MOST_TEMPERATURE = 2.0
 _MOST_TOP = 20
 _LEAST_TOP_P = 1e-9
@@ -136,16 +140,33 @@ def _check_schemas(tools: Sequence[Body], wanted: Body | None) -> None:
             found = contradiction({"type": "object", **parameters})
             where = f"tools[{index}].function.parameters"
             _refuse_found(found, where, code="invalid_function_parameters")
+    _refuse_many([tool["function"].get("parameters") for tool in tools], "tools")
     if wanted is not None and wanted["type"] == "json_schema":
-        found = contradiction(wanted["json_schema"].get("schema"))
-        where = "response_format.json_schema.schema"
-        _refuse_found(found, where, code="invalid_json_schema")
+        schema, where = wanted["json_schema"].get("schema"), "response_format.json_schema.schema"
+        _refuse_found(contradiction(schema), where, code="invalid_json_schema")
+        _refuse_many(schema, where)
 
 
 def _refuse_found(found: str | None, where: str, *, code: str) -> None:
     if found:
         problem = f"is one that nothing satisfies, because of {found}; mend it or leave it out"
         raise refusal(where, problem, code=code)
+
+
+def _refuse_many(schemas: object, where: str) -> None:
+    """Refuse schemas that name more values and properties than a grammar is made of."""
+    named, left = 0, [schemas]
+    while left:
+        part = left.pop()
+        if isinstance(part, list):
+            left += part
+        elif isinstance(part, dict):
+            lists = (part.get("enum"), part.get("properties"))
+            named += sum(len(x) for x in lists if isinstance(x, list | dict))
+            left += part.values()
+    if named > MOST_NAMED:
+        problem = f"names {named:,} values and properties; {MOST_NAMED:,} at most"
+        raise refusal(where, problem)
 
 
 def _logprobs(value: Body) -> bool:

@@ -30,6 +30,9 @@ CASES: list[tuple[Any, str]] = [
     (False, "false"),
     (NOTHING, "enum"),
     ({"enum": []}, "enum"),
+    ({"const": 3, "enum": [1, 2]}, "enum"),
+    ({"const": 1, "enum": [True]}, "enum"),
+    ({"anyOf": []}, "anyOf"),
     ({"enum": [1, None], "type": ["string", "boolean"]}, "enum"),
     ({"type": "string", "enum": ["abcd"], "maxLength": 3}, "enum"),
     ({"enum": ["a", "ab"], "pattern": "c"}, "enum"),
@@ -64,6 +67,7 @@ CASES: list[tuple[Any, str]] = [
 SATISFIED: list[Any] = [
     True,
     {},
+    {"const": 1, "enum": ["a", 1.0]},
     {"type": "object"},
     {"minItems": 2, "maxItems": 1},
     {"minimum": 2, "maximum": 1},

@@ -12,6 +12,7 @@ from openai import OpenAI
 
 from sculptor.mom.engine.cpu import CpuModel
 from sculptor.mom.engine.torch_model import TorchModel, load_torch
+from sculptor.server.mom.asking import MOST_NAMED
 from sculptor.server.mom.backend import MomBackend
 from sculptor.server.mom.loading import load_model
 from sculptor.server.mom.streams import Writer
@@ -353,6 +354,22 @@ def test_a_schema_that_nothing_satisfies_is_refused(serve: Serve, stream: bool) 
         assert error["message"] == (
             f"{param} is one that nothing satisfies, because of {keyword}; mend it or leave it out."
         )
+
+
+def test_schemas_that_name_too_much_are_refused_and_large_ones_are_not(serve: Serve) -> None:
+    client = serve()
+    values = [f"v{number}" for number in range(MOST_NAMED)]
+    schema = {"type": "object", "properties": {"door": {"enum": values}}, "required": ["door"]}
+    form = {"type": "json_schema", "json_schema": {"name": "door", "schema": schema}}
+    for fields, param in (
+        ({"response_format": form}, "response_format.json_schema.schema"),
+        ({"tools": [KNOCK, tool_of(schema)]}, "tools"),
+    ):
+        error = error_of(post(client, **fields), 400)
+        assert error["param"] == param
+        assert error["message"].endswith("values and properties; 10,000 at most.")
+    schema["properties"]["door"]["enum"] = values[:2_000]
+    assert post(client, response_format=form, max_tokens=40).status_code == 200
 
 
 def tool_of(parameters: dict[str, Any]) -> dict[str, Any]:
