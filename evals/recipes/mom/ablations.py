@@ -115,6 +115,8 @@ def main() -> None:
         except EvalError as problem:
             parser.error(str(problem))
         return
+    if arguments.what == "ask" and not study.trained():
+        parser.error(f"{study.out} holds no arm that was trained to its end; train one first.")
     note_command(study.out, gpus=len(study.cards))
     if arguments.what == "train":
         train(study)
