@@ -2,6 +2,7 @@
 
 import json
 import math
+import signal
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -152,8 +153,10 @@ def train(
     except ValueError as error:
         _fail(str(error))
     tell = None if trainer.place.rank else _progress
+    # A launcher of several ends them by SIGTERM once one has failed, whom they would wait for.
+    signals = [signal.SIGINT] if trainer.place.world > 1 else [signal.SIGINT, signal.SIGTERM]
     try:
-        with told_to_stop() as is_told:
+        with told_to_stop(*signals) as is_told:
             line = trainer.run(
                 until=until or None, seconds=seconds or math.inf, tell=tell, stop=is_told
             )

@@ -10,8 +10,8 @@ INTERRUPTED = 130
 
 
 @contextmanager
-def told_to_stop() -> Iterator[Callable[[], bool]]:
-    """Yield what says whether an interrupt or a request to end came while the block runs."""
+def told_to_stop(*signals: signal.Signals) -> Iterator[Callable[[], bool]]:
+    """Yield what says whether one of ``signals`` came while the block runs."""
     told = Event()
 
     def hear(number: int, frame: object) -> None:
@@ -23,7 +23,7 @@ def told_to_stop() -> Iterator[Callable[[], bool]]:
         for number, handler in before.items():
             signal.signal(number, handler)
 
-    before = {number: signal.signal(number, hear) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, hear) for number in signals}
     try:
         yield told.is_set
     finally:
