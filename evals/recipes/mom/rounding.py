@@ -53,7 +53,6 @@ def main() -> None:
     if not found:
         parser.error(f"No answer of that sample says {arguments.before!r}.")
     study = Study(arguments.weights, found[0], before=arguments.before)
-    marks = list(study.iter_gaps(arguments.marks))
     value = {
         **origin(),
         "weights": study.fingerprint,
@@ -61,16 +60,22 @@ def main() -> None:
         "tokens": len(study.tokens(study.body)),
         "two_likeliest": study.likeliest(),
         "readings": list(study.iter_readings()),
-        "marks": {
-            "n": len(marks),
-            "overtaken": sum(gap < 0 for gap in marks),
-            "least": min(marks),
-            "median": float(np.median(marks)),
-            "most": max(marks),
-            "gaps": [round(gap, 4) for gap in marks],
-        },
+        "marks": _told(list(study.iter_gaps(arguments.marks))),
     }
     arguments.out.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
+
+
+def _told(gaps: Sequence[float]) -> dict[str, object]:
+    if not gaps:
+        return {"n": 0}  # the view names no fragment
+    return {
+        "n": len(gaps),
+        "overtaken": sum(gap < 0 for gap in gaps),
+        "least": min(gaps),
+        "median": float(np.median(gaps)),
+        "most": max(gaps),
+        "gaps": [round(gap, 4) for gap in gaps],
+    }
 
 
 class Study:
@@ -121,7 +126,7 @@ class Study:
         """Yield how far the likeliest token is ahead of the second, with other marks."""
         rng, marks = random.Random(0), sorted(set(_MARK.findall(self.body)))
         anywhere = re.compile("|".join(marks))  # in markers, in calls and in what these returned
-        for _ in range(draws):
+        for _ in range(draws if marks else 0):
             new = {mark: f"{rng.getrandbits(24):06x}" for mark in marks}
             logits = self._read(self._model, anywhere.sub(lambda m, new=new: new[m[0]], self.body))
             yield float(logits[self._pair[0]] - logits[self._pair[1]])

@@ -82,6 +82,31 @@ def test_kept_requests_are_asked_again(tmp_path: Path) -> None:
     assert "record some there first" in _done("replay", weights, "--out", tmp_path / "no").stderr
 
 
+def test_rounding_settles_no_race_of_a_kept_request(tmp_path: Path) -> None:
+    weights, out = write_weights(tmp_path / "weights"), tmp_path / "out"
+    _run("record", weights, "--out", out, "--processes", "1", "--cells", f"{CELL}=1")
+    kept = [json.loads(line) for file in _files(out) for line in file.read_text().splitlines()]
+    sample, said = next(
+        (sample["index"], asked["told"]["content"])
+        for sample in kept
+        for asked in sample["asked"]
+        if asked["told"]["content"]
+    )
+    told = tmp_path / "rounding.json"
+    command = [sys.executable, str(RECIPES / "rounding.py"), str(weights), str(out)]
+    place = ["--cell", CELL, "--sample", str(sample), "--before", said[:2], "--marks", "3"]
+    subprocess.run([*command, "--out", str(told), *place], check=True, timeout=110)
+    value = json.loads(told.read_text())
+    first, *others = value["readings"]
+    assert (first["logits_apart"], first["races_settled_otherwise"]) == (0, 0)
+    assert first["races"] >= value["tokens"]
+    for reading in others:
+        assert reading["logits_apart"] < (1e-9 if reading["dtype"] == "float64" else 1e-2)
+        assert reading["races"] == first["races"]
+        assert reading["races_settled_otherwise"] == 0 or reading["closest_race"] < 1e-4
+    assert value["marks"] == {"n": 0}  # nothing was folded
+
+
 def test_a_sample_that_failed_is_not_kept(
     same_views: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
