@@ -148,10 +148,13 @@ class Server:
         keep_errors(app)
         app.include_router(api_router(self.lanes))
 
+        # Of the file that was opened, whatever stands under its name later.
+        store = file_mark(self.settings.store_path)
+
         @app.api_route("/", methods=["GET", "HEAD"], include_in_schema=False)
         def root() -> JSONResponse:
             told = {"name": "sculptor", "docs": "/docs", "base_url": "/v1"}
-            return JSONResponse({**told, "store": file_mark(self.settings.store_path)})
+            return JSONResponse({**told, "store": store})
 
         @app.get("/docs", include_in_schema=False)
         def docs(request: Request) -> Response:

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, m
 
 from sculptor.errors import SettingsError
 from sculptor.server.mom.places import find_weights
+from sculptor.store.locking import own_path
 from sculptor.tokens import encoding_of
 
 Backend = Literal["openai", "mom", "scripted"]
@@ -155,7 +156,8 @@ class Settings(BaseModel):
         """The SQLite file, or None for a store in memory."""
         if self.store == "memory":
             return None
-        return Path(self.store).expanduser() if self.store else state_folder() / "sculptor.sqlite3"
+        named = Path(self.store).expanduser() if self.store else None
+        return own_path(named or state_folder() / "sculptor.sqlite3")
 
 
 def state_folder() -> Path:

@@ -9,7 +9,7 @@ import hashlib
 import os
 from pathlib import Path
 
-from sculptor.errors import StoreLocked
+from sculptor.errors import StoreError, StoreLocked
 
 
 class FileLock:
@@ -40,6 +40,24 @@ class FileLock:
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
+
+
+def own_path(path: Path) -> Path:
+    """Return a file's own name where ``path`` is a link to it: what lies beside it goes by that."""
+    return path.resolve() if path.is_symlink() else path
+
+
+def refuse_second_name(path: Path) -> None:
+    """Refuse a file with two names: each would have a lock and a log of its own.
+
+    Raises:
+        StoreError: it has.
+    """
+    if path.stat().st_nlink > 1:
+        raise StoreError(
+            f"{path} has another name too (a hard link), by which it could be opened beside this "
+            "server; remove one of the names, or copy the file."
+        )
 
 
 def file_mark(path: Path | None) -> str | None:

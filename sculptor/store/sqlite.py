@@ -32,7 +32,7 @@ from sculptor.store._opening import (
 )
 from sculptor.store.checkpoints import load_state
 from sculptor.store.codec import load_operation, searchable_texts
-from sculptor.store.locking import FileLock
+from sculptor.store.locking import FileLock, own_path, refuse_second_name
 from sculptor.store.protocol import NEWEST_PER_CHAIN, RankedHit, Totals
 from sculptor.store.ranked import RankedIndex
 from sculptor.store.readers import Readers
@@ -66,12 +66,13 @@ class SqliteStore:
     """
 
     def __init__(self, path: Path, *, durability: Durability = "process") -> None:
-        path = Path(path)
+        path = own_path(Path(path))
         try:
             with ExitStack() as undo:
                 make_file(path)
                 self._lock = FileLock(path)
                 undo.callback(self._lock.release)
+                refuse_second_name(path)
                 writing = connect_writer(path, durability)
                 undo.callback(writing.close)
                 close_to_others(path)

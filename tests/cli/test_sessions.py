@@ -323,6 +323,20 @@ def test_a_file_that_is_named_is_meant_whatever_server_answers(
     assert undone[0]["kind"] == "undo"
 
 
+def test_a_file_put_in_the_place_of_a_served_one_is_meant(
+    file: Path, session: str, tmp_path: Path
+) -> None:
+    served = tmp_path / "served.sqlite3"
+    with managed(file=served) as server:
+        _sculpted(server)
+        port = str(server.client.base_url.port)
+        served.rename(tmp_path / "aside.sqlite3")
+        file.rename(served)
+        held = call(served, "list", "--json", "--port", port)
+        assert held.exit_code == 1, held.stdout  # its name is the server's still
+        assert f"does not answer at 127.0.0.1:{port}" in held.stderr
+
+
 class TestTenants:
     """Keys of the settings say whose sessions are meant."""
 

@@ -144,6 +144,33 @@ def test_a_folder_that_was_there_keeps_its_rights(tmp_path: Path) -> None:
     assert mode(tmp_path) == 0o755
 
 
+def test_a_link_is_another_name_of_the_same_store(tmp_path: Path) -> None:
+    file, link = tmp_path / "store.db", tmp_path / "link.db"
+    link.symlink_to(file)
+    store = SqliteStore(file)
+    try:
+        with pytest.raises(StoreLocked):
+            SqliteStore(link)
+    finally:
+        store.close()
+    SqliteStore(link).close()
+    assert sorted(path.name for path in tmp_path.iterdir() if "link" in path.name) == ["link.db"]
+
+
+def test_a_file_with_two_names_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
+    file, second = tmp_path / "store.db", tmp_path / "second.db"
+    SqliteStore(file).close()
+    second.hardlink_to(file)
+    before = file.read_bytes()
+    for name in (file, second):
+        with pytest.raises(StoreError, match="hard link"):
+            SqliteStore(name)
+    assert file.read_bytes() == before
+    assert not list(tmp_path.glob("*-wal"))
+    second.unlink()
+    SqliteStore(file).close()
+
+
 def test_a_second_process_is_refused_until_the_first_is_gone(path: Path) -> None:
     holder = subprocess.Popen(
         [sys.executable, "-c", HOLDS_THE_FILE, str(path)],

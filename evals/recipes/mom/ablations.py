@@ -24,6 +24,8 @@ from typing import TypeVar
 
 from ablation_pages import note_command, write_pages
 from ablation_run import TRAINED_FILE
+from arguments import count
+from origin import card_names
 
 from sculptor.errors import EvalError
 
@@ -92,14 +94,16 @@ def main() -> None:
     parser.add_argument(
         "--seconds", type=float, default=560, help="trainings stop then, with a checkpoint"
     )
-    parser.add_argument("--steps", type=int, help="default: the recipe's")
-    parser.add_argument("--workers", type=int, help="that make data, for each training")
-    parser.add_argument("--processes", type=int, default=2, help="that ask, for each arm and way")
-    parser.add_argument("--concurrency", type=int, default=24, help="samples at a time in each")
+    parser.add_argument("--steps", type=count, help="default: the recipe's")
+    parser.add_argument("--workers", type=count, help="that make data, for each training")
+    parser.add_argument("--processes", type=count, default=2, help="that ask, for each arm and way")
+    parser.add_argument("--concurrency", type=count, default=24, help="samples at a time in each")
     arguments = parser.parse_args()
     cards = _cards(arguments.gpus)
-    if len(cards) < arguments.gpus:
-        parser.error(f"CUDA_VISIBLE_DEVICES shows {len(cards)} of {arguments.gpus} GPUs.")
+    if len(cards) != arguments.gpus:
+        parser.error(f"{len(cards)} GPUs are to be seen here, not {arguments.gpus}; give --gpus.")
+    if not arguments.recipe.is_file():
+        parser.error(f"There is no recipe {arguments.recipe}.")
     study = Study(
         out=arguments.out,
         recipe=arguments.recipe,
@@ -127,8 +131,9 @@ def main() -> None:
 def _cards(gpus: int) -> list[str]:
     """Return the numbers of the cards to use: those that are visible here, if some are named."""
     given = os.environ.get("CUDA_VISIBLE_DEVICES")
-    named = [str(card) for card in range(gpus)] if given is None else given.split(",")
-    return [card for card in named if card][:gpus]
+    there = [str(card) for card in range(len(card_names()))]
+    named = there if given is None else given.split(",")
+    return [card for card in named if card][: max(0, gpus)]
 
 
 def train(study: Study) -> None:

@@ -101,7 +101,14 @@ def read_calls(out: Path, *, weights: str) -> list[dict[str, Any]]:
 
 
 def add_call(out: Path, call: Mapping[str, Any]) -> None:
-    """Keep how this call records."""
-    out.mkdir(parents=True, exist_ok=True)
+    """Keep how this call records.
+
+    Raises:
+        EvalError: ``out`` is no folder.
+    """
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except FileExistsError:
+        raise EvalError(f"{out} is a file; name a folder.") from None
     with (out / RECORDED_FILE).open("ab") as file:
         file.write(orjson.dumps(call) + b"\n")

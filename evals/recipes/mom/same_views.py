@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import orjson
+from arguments import count
 from kept_views import Told, add_call, ask, kept_requests, read_calls, read_samples
 from model_cells import CELLS, Job, chosen_cells, jobs_of
 from origin import origin
@@ -57,11 +58,11 @@ def main() -> None:
     for each in way.values():
         each.add_argument("weights", type=Path)
         each.add_argument("--out", type=Path, required=True)
-    way["record"].add_argument("--processes", type=_count, default=2)
+    way["record"].add_argument("--processes", type=count, default=2)
     way["record"].add_argument("--seconds", type=float, default=3_000, help="none begun after this")
     way["record"].add_argument("--cells", nargs="*", default=SAMPLES, metavar="CELL=N")
     way["replay"].add_argument("--device", choices=("cpu", "cuda"), default="cpu")
-    way["replay"].add_argument("--concurrency", type=_count, default=48, help="samples at a time")
+    way["replay"].add_argument("--concurrency", type=count, default=48, help="samples at a time")
     arguments = parser.parse_args()
     try:
         if arguments.what == "record":
@@ -70,12 +71,6 @@ def main() -> None:
             replay(arguments)
     except (EvalError, SettingsError) as problem:
         way[arguments.what].error(str(problem))
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text} is no number of one or more")
-    return int(text)
 
 
 def record(arguments: argparse.Namespace) -> None:

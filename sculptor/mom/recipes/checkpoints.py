@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 CHECKPOINT_FILE = "checkpoint.pt"
+_PARTS = {"step", "model", "optimizers"}
 
 
 def write_checkpoint(folder: Path, values: Mapping[str, object]) -> None:
@@ -28,9 +29,9 @@ def read_checkpoint(folder: Path, *, device: torch.device | str = "cpu") -> dict
     if not path.exists():
         return None
     try:
-        kept: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
-    except (RuntimeError, EOFError, UnpicklingError) as error:
-        raise ValueError(
-            f"{path} is damaged and cannot be gone on from; remove it to begin anew."
-        ) from error
+        kept = torch.load(path, map_location=device, weights_only=True)
+    except (RuntimeError, EOFError, LookupError, UnpicklingError):
+        kept = None
+    if not isinstance(kept, dict) or not kept.keys() >= _PARTS:
+        raise ValueError(f"{path} is damaged and cannot be gone on from; remove it to begin anew.")
     return kept

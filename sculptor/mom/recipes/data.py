@@ -192,11 +192,12 @@ def iter_batches(batches: Batches, *, first: int, end: int, workers: int) -> Gen
 
 
 def _begin_worker(pipe: Connection, worker: int) -> None:
-    """Tie a worker to the process it draws for, and leave interrupts to that one.
+    """Tie a worker to the process it draws for, and leave signals to that one.
 
-    Torch's own watch looks at the parent, which is the server here; an interrupt from the keyboard
-    reaches the whole group.
+    Torch's own watch looks at the parent, which is the server here; an interrupt from the keyboard,
+    and what `timeout` and a service manager send, reaches the whole group.
     """
     del worker
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
     live_with(pipe)

@@ -46,10 +46,7 @@ def write_line(folder: Path, line: MetricsLine) -> None:
 
 def read_metrics(folder: Path) -> list[MetricsLine]:
     """Return the evaluations of a run, first to last."""
-    path = folder / METRICS_FILE
-    if not path.exists():
-        return []
-    rows = map(json.loads, path.read_text(encoding="utf-8").splitlines())
+    rows = map(json.loads, _lines(folder))
     return [MetricsLine(**row | {"score": Score(**row["score"])}) for row in rows]
 
 
@@ -66,9 +63,14 @@ def write_plot(folder: Path) -> None:
 
 def drop_lines_after(folder: Path, *, step: int) -> None:
     """Drop the evaluations of a run after a step."""
+    kept = [line for line in _lines(folder) if json.loads(line)["step"] <= step]
+    fresh = folder / f"{METRICS_FILE}.new"
+    fresh.write_text("".join(kept), encoding="utf-8")
+    fresh.replace(folder / METRICS_FILE)
+
+
+def _lines(folder: Path) -> list[str]:
+    """Return a run's lines; one that a kill left torn is none."""
     path = folder / METRICS_FILE
-    if not path.exists():
-        return
-    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-    kept = [line for line in lines if json.loads(line)["step"] <= step]
-    path.write_text("".join(kept), encoding="utf-8")
+    text = path.read_text(encoding="utf-8") if path.exists() else ""
+    return [line for line in text.splitlines(keepends=True) if line.endswith("\n")]

@@ -37,6 +37,9 @@ class TrainSettings:
     init: str = ""
 
     def __post_init__(self) -> None:
+        for name in ("steps", "batch", "workers", "eval_every", "eval_batches", "save_every"):
+            if not isinstance(getattr(self, name), int):
+                raise ValueError(f"train.{name} is {getattr(self, name)!r}; give a whole number.")
         for name in ("steps", "batch", "eval_every", "eval_batches", "save_every"):
             if getattr(self, name) < 1:
                 raise ValueError(f"train.{name} is {getattr(self, name)}; it must be at least 1.")

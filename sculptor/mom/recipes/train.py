@@ -256,13 +256,16 @@ class Trainer:
     def _load(self) -> None:
         wanted = json.dumps(self.recipe.to_dict(), indent=1, sort_keys=True)
         told = self.folder / "recipe.json"
-        if told.exists() and _what_counts(told.read_text(encoding="utf-8")) != _what_counts(wanted):
-            raise ValueError(
-                f"{self.folder} holds a run of another recipe; name another folder or empty it."
-            )
-        if self.place.rank == 0:
+        if told.exists():
+            if _what_counts(told.read_text(encoding="utf-8")) != _what_counts(wanted):
+                raise ValueError(
+                    f"{self.folder} holds a run of another recipe; name another folder or empty it."
+                )
+        elif self.place.rank == 0:
             self.folder.mkdir(parents=True, exist_ok=True)
-            told.write_text(wanted, encoding="utf-8")
+            fresh = told.with_suffix(".new")
+            fresh.write_text(wanted, encoding="utf-8")
+            fresh.replace(told)
         kept = read_checkpoint(self.folder, device=self.place.device)
         if kept is not None:
             self.model.load_state_dict(kept["model"])
@@ -272,9 +275,13 @@ class Trainer:
 
 def _what_counts(recipe: str) -> dict[str, object]:
     """Return a recipe without what changes nothing but the time: how many workers draw data."""
-    values: dict[str, object] = json.loads(recipe)
-    train = values["train"]
-    assert isinstance(train, dict)
+    try:
+        values: dict[str, object] = json.loads(recipe)
+    except ValueError:
+        return {}  # damaged: no run's
+    train = values.get("train")
+    if not isinstance(train, dict):
+        return {}
     return values | {"train": {name: x for name, x in train.items() if name != "workers"}}
 
 

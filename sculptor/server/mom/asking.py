@@ -36,6 +36,10 @@ MOST_NAMED = 10_000
 """How many values and properties the schemas of a request may name: a grammar of so many takes a
 second to write by, and whoever else is served waits for it."""
 
+_NAMING = ("enum", "properties", "required")
+_PARTS_BY_NAME = frozenset({"properties", "patternProperties", "$defs", "definitions"})
+_DATA = frozenset({"enum", "const", "default", "examples"})
+
 _MOST_TEMPERATURE = 2.0
 _MOST_TOP = 20
 _LEAST_TOP_P = 1e-9
@@ -161,9 +165,12 @@ def _refuse_many(schemas: object, where: str) -> None:
         if isinstance(part, list):
             left += part
         elif isinstance(part, dict):
-            lists = (part.get("enum"), part.get("properties"))
+            lists = (part.get(name) for name in _NAMING)
             named += sum(len(x) for x in lists if isinstance(x, list | dict))
-            left += part.values()
+            for name, inside in part.items():
+                # Below these are names of the client's own, not keywords.
+                named_parts = name in _PARTS_BY_NAME and isinstance(inside, dict)
+                left += inside.values() if named_parts else [] if name in _DATA else [inside]
     if named > MOST_NAMED:
         problem = f"names {named:,} values and properties; {MOST_NAMED:,} at most"
         raise refusal(where, problem)

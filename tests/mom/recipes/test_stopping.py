@@ -80,9 +80,13 @@ def wait_until_gone(group: int) -> bool:
     return False
 
 
-def test_an_interrupt_writes_a_checkpoint_and_says_where_to_go_on(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_writes_a_checkpoint_and_says_where_to_go_on(
+    tmp_path: Path, number: signal.Signals
+) -> None:
     with training(tmp_path / "run") as process:
-        os.killpg(process.pid, signal.SIGINT)  # as a terminal does: the workers get it too
+        # As a terminal, `timeout` and a service manager do: the workers get it too.
+        os.killpg(process.pid, number)
         _, told = process.communicate(timeout=60)
         assert process.returncode == 130, told
         assert wait_until_gone(process.pid)
@@ -92,10 +96,9 @@ def test_an_interrupt_writes_a_checkpoint_and_says_where_to_go_on(tmp_path: Path
     assert "Traceback" not in told
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-def test_no_worker_outlives_its_trainer(tmp_path: Path, number: signal.Signals) -> None:
+def test_no_worker_outlives_its_trainer(tmp_path: Path) -> None:
     with training(tmp_path / "run") as process:
         assert len(living(process.pid)) >= 3
-        os.kill(process.pid, number)
+        os.kill(process.pid, signal.SIGKILL)
         process.wait(timeout=60)
         assert wait_until_gone(process.pid)

@@ -90,11 +90,28 @@ def test_one_process_at_a_time_trains_in_a_folder(tmp_path: Path) -> None:
     assert read_metrics(tmp_path)[: len(lines)] == lines
 
 
-def test_a_damaged_checkpoint_is_refused_in_words(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kept", ["short", b"hello\n", [1], {"step": 3}], ids=str)
+def test_a_damaged_checkpoint_is_refused_in_words(tmp_path: Path, kept: object) -> None:
     Trainer(_recipe(), folder=tmp_path, place=HERE).run(until=4)
     path = tmp_path / "checkpoint.pt"
-    path.write_bytes(path.read_bytes()[:-200])
+    if kept == "short":
+        path.write_bytes(path.read_bytes()[:-200])
+    elif isinstance(kept, bytes):
+        path.write_bytes(kept)
+    else:
+        torch.save(kept, path)
     with pytest.raises(ValueError, match="remove it to begin anew"):
+        Trainer(_recipe(), folder=tmp_path, place=HERE)
+
+
+def test_what_a_kill_leaves_of_a_folder_does_not_block_it(tmp_path: Path) -> None:
+    Trainer(_recipe(), folder=tmp_path, place=HERE).run(until=8)
+    with (tmp_path / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 8, "lo')
+    Trainer(_recipe(), folder=tmp_path, place=HERE).run()
+    assert [line.step for line in read_metrics(tmp_path)] == [4, 8, 12]
+    (tmp_path / "recipe.json").write_text("")
+    with pytest.raises(ValueError, match="name another folder or empty it"):
         Trainer(_recipe(), folder=tmp_path, place=HERE)
 
 
@@ -224,6 +241,8 @@ def test_training_learns_to_recall(tmp_path: Path) -> None:
         ({"train": TABLES["train"] | {"colour": 1}}, "Unknown settings in"),
         ({"train": TABLES["train"] | {"optimizer": "sgd"}}, "choose adamw, muon"),
         ({"train": TABLES["train"] | {"steps": 0}}, "at least 1"),
+        ({"train": TABLES["train"] | {"workers": -1}}, "0 draws data in this process"),
+        ({"train": TABLES["train"] | {"workers": 1.5}}, "give a whole number"),
         ({"task": None}, r"\[task\] is missing"),
     ],
 )

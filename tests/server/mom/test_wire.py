@@ -368,7 +368,10 @@ def test_schemas_that_name_too_much_are_refused_and_large_ones_are_not(serve: Se
         error = error_of(post(client, **fields), 400)
         assert error["param"] == param
         assert error["message"].endswith("values and properties; 10,000 at most.")
-    schema["properties"]["door"]["enum"] = values[:2_000]
+    form["json_schema"]["schema"] = {"type": "object", "required": [*values, "door"]}
+    assert error_of(post(client, response_format=form), 400)["message"].endswith("at most.")
+    schema["properties"]["door"] = {"enum": values[:2_000], "examples": [{"enum": values}]}
+    form["json_schema"]["schema"] = schema
     assert post(client, response_format=form, max_tokens=40).status_code == 200
 
 
