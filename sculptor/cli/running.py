@@ -6,7 +6,7 @@ from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sculptor.store.locking import file_mark
+from sculptor.filenames import file_mark
 
 if TYPE_CHECKING:
     from sculptor.server.settings import Settings

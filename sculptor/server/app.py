@@ -16,6 +16,7 @@ from fastapi.responses import JSONResponse
 from starlette.types import ASGIApp, Scope
 
 from sculptor.errors import StoreError
+from sculptor.filenames import file_mark
 from sculptor.server.answer import UpstreamTimeouts
 from sculptor.server.api import api_router
 from sculptor.server.api_errors import keep_errors
@@ -37,7 +38,6 @@ from sculptor.server.room import declared_window
 from sculptor.server.settings import Settings
 from sculptor.server.upstream import Upstream, UpstreamSettings
 from sculptor.store import LOCAL, MemoryStore, SqliteStore, Store
-from sculptor.store.locking import file_mark
 from sculptor.store.records import TenantId
 from sculptor.tokens import TokenCounter
 

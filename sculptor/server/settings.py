@@ -14,8 +14,8 @@ from platformdirs import user_state_path
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 
 from sculptor.errors import SettingsError
+from sculptor.filenames import own_path
 from sculptor.server.mom.places import find_weights
-from sculptor.store.locking import own_path
 from sculptor.tokens import encoding_of
 
 Backend = Literal["openai", "mom", "scripted"]

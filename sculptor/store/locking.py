@@ -5,7 +5,6 @@ however that ends. The lock file itself stays: removing it would let two process
 """
 
 import fcntl
-import hashlib
 import os
 from pathlib import Path
 
@@ -42,11 +41,6 @@ class FileLock:
             self._descriptor = None
 
 
-def own_path(path: Path) -> Path:
-    """Return a file's own name where ``path`` is a link to it: what lies beside it goes by that."""
-    return path.resolve() if path.is_symlink() else path
-
-
 def refuse_second_name(path: Path) -> None:
     """Refuse a file with two names: each would have a lock and a log of its own.
 
@@ -58,14 +52,3 @@ def refuse_second_name(path: Path) -> None:
             f"{path} has another name too (a hard link), by which it could be opened beside this "
             "server; remove one of the names, or copy the file."
         )
-
-
-def file_mark(path: Path | None) -> str | None:
-    """Return what tells a store's file from any other of this machine, None where there is none.
-
-    It says nothing of where the file lies, so a server may tell it to anybody.
-    """
-    if path is None or not path.exists():
-        return None
-    status = path.stat()
-    return hashlib.sha256(f"{status.st_dev}:{status.st_ino}".encode()).hexdigest()[:16]

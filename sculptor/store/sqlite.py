@@ -17,6 +17,7 @@ from typing import Any
 
 from sculptor.context import Hit
 from sculptor.errors import StoreCorrupt, StoreError, StoreLocked
+from sculptor.filenames import own_path
 from sculptor.messages import Chain, MessageHash
 from sculptor.operations import FIRST_VERSION, Operation, VersionId
 from sculptor.state import State
@@ -32,7 +33,7 @@ from sculptor.store._opening import (
 )
 from sculptor.store.checkpoints import load_state
 from sculptor.store.codec import load_operation, searchable_texts
-from sculptor.store.locking import FileLock, own_path, refuse_second_name
+from sculptor.store.locking import FileLock, refuse_second_name
 from sculptor.store.protocol import NEWEST_PER_CHAIN, RankedHit, Totals
 from sculptor.store.ranked import RankedIndex
 from sculptor.store.readers import Readers
