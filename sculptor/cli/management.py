@@ -9,6 +9,7 @@ import os
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from sculptor.cli.console import CommandError
@@ -96,6 +97,11 @@ class Management:
         body: dict[str, object] | None = None,
     ) -> "httpx.Response":
         response = self._send(method, path, query=query, body=body)
+        if response.status_code == HTTPStatus.UNAUTHORIZED:
+            raise CommandError(
+                f"The server at {self._client.base_url} wants another key. Set SCULPTOR_KEYS "
+                "(tenant=key) as the server has them."
+            )
         if response.is_error:
             raise CommandError(_told(response))
         return response

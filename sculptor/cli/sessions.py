@@ -62,6 +62,8 @@ def list_sessions(
     from sculptor.cli.tables import print_sessions
 
     print_sessions(answer["sessions"])
+    if store not in (None, "memory") and not Path(store).expanduser().exists():
+        typer.echo(f"There is no store at {store} yet.", err=True)
 
 
 @app.command("show")

@@ -62,7 +62,9 @@ def test_list(file: Path, session: str, other: str) -> None:
 
 
 def test_no_store_is_no_sessions_and_stays_so(file: Path) -> None:
-    assert call(file, "list").stdout == "No sessions yet.\n"
+    told = call(file, "list")
+    assert told.stdout == "No sessions yet.\n"
+    assert told.stderr == f"There is no store at {file} yet.\n"
     assert json.loads(call(file, "list", "--json").stdout)["sessions"] == []
     done = call(file, "show", "last")
     assert done.exit_code == 1
@@ -357,6 +359,15 @@ class TestTenants:
         assert [row["id"] for row in json.loads(asked.stdout)["sessions"]] == [hers]
         nobody = call(file, "list", "--json", "--tenant", "bob", "--port", port)
         assert json.loads(nobody.stdout)["sessions"] == []
+
+    @pytest.mark.parametrize("keys", ["", "ann=key-of-another"])
+    def test_a_server_that_knows_other_keys(
+        self, file: Path, server: Managed, monkeypatch: pytest.MonkeyPatch, keys: str
+    ) -> None:
+        monkeypatch.setenv("SCULPTOR_KEYS", keys)
+        refused = call(file, "list", "--port", str(server.client.base_url.port))
+        assert refused.exit_code == 1
+        assert "wants another key. Set SCULPTOR_KEYS (tenant=key)" in refused.stderr
 
     def test_a_name_means_the_session_of_the_tenant_that_asks(
         self, file: Path, server: Managed
