@@ -21,6 +21,7 @@ from sculptor.mom.engine.sampling import Sampling
 from sculptor.mom.language.contradictions import contradiction
 from sculptor.mom.language.grammar import Grammar, GrammarError, GrammarState
 from sculptor.mom.language.protocol import Protocol
+from sculptor.mom.language.sizes import count_named
 from sculptor.mom.language.template import render_prompt
 from sculptor.mom.language.tokenizer import Tokenizer
 from sculptor.server.envelope import ApiError
@@ -35,10 +36,6 @@ CALL_TOKENS = 1_024
 MOST_NAMED = 10_000
 """How many values and properties the schemas of a request may name: a grammar of so many takes a
 second to write by, and whoever else is served waits for it."""
-
-_NAMING = ("enum", "properties", "required")
-_PARTS_BY_NAME = frozenset({"properties", "patternProperties", "$defs", "definitions"})
-_DATA = frozenset({"enum", "const", "default", "examples"})
 
 _MOST_TEMPERATURE = 2.0
 _MOST_TOP = 20
@@ -159,18 +156,7 @@ def _refuse_found(found: str | None, where: str, *, code: str) -> None:
 
 def _refuse_many(schemas: object, where: str) -> None:
     """Refuse schemas that name more values and properties than a grammar is made of."""
-    named, left = 0, [schemas]
-    while left:
-        part = left.pop()
-        if isinstance(part, list):
-            left += part
-        elif isinstance(part, dict):
-            lists = (part.get(name) for name in _NAMING)
-            named += sum(len(x) for x in lists if isinstance(x, list | dict))
-            for name, inside in part.items():
-                # Below these are names of the client's own, not keywords.
-                named_parts = name in _PARTS_BY_NAME and isinstance(inside, dict)
-                left += inside.values() if named_parts else [] if name in _DATA else [inside]
+    named = count_named(schemas)
     if named > MOST_NAMED:
         problem = f"names {named:,} values and properties; {MOST_NAMED:,} at most"
         raise refusal(where, problem)
