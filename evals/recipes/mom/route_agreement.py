@@ -32,6 +32,7 @@ from sculptor.mom.layers import mixer
 from sculptor.mom.models.modeling import MomForCausalLM
 from sculptor.mom.models.packing import pack_batch
 from sculptor.mom.ops.routing import Route
+from sculptor.mom.recipes.checkpoints import read_checkpoint
 from sculptor.mom.recipes.data import Batches
 from sculptor.mom.recipes.recipe import Recipe, recipe_from_dict
 from sculptor.mom.recipes.tasks import Mqar, task_from_dict
@@ -179,7 +180,9 @@ def examine_run(folder: Path, *, batches: int) -> dict[str, object]:
     """Return the agreement of a finished run by layer, and exact match under interventions."""
     recipe = recipe_from_dict(json.loads((folder / "recipe.json").read_text(encoding="utf-8")))
     model = MomForCausalLM(recipe.model).eval()
-    kept = torch.load(folder / "checkpoint.pt", map_location="cpu", weights_only=True)
+    kept = read_checkpoint(folder)
+    if kept is None:
+        raise ValueError(f"{folder} holds no checkpoint; name the folder of a training run.")
     model.load_state_dict(kept["model"])
     asked = list(ask(recipe, batches=batches))
     answers = [answer(model, questions) for questions in asked]

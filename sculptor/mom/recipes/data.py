@@ -119,11 +119,6 @@ class Batches(Dataset[TensorBatch]):
         self._stream: Stream = stream
         self._share = slice(rank, None, world)
 
-    @property
-    def task_module(self) -> str:
-        """The module that its task is of."""
-        return type(self._task).__module__
-
     def __getitem__(self, index: int) -> TensorBatch:
         batch = draw(
             self._task,
@@ -173,7 +168,7 @@ def iter_batches(batches: Batches, *, first: int, end: int, workers: int) -> Gen
     # where a fresh interpreter would import torch first, one worker after the other. What it
     # imports before is settled by the first call of this process.
     context = get_context("forkserver")
-    context.set_forkserver_preload([__name__, batches.task_module])
+    context.set_forkserver_preload([__name__, type(batches._task).__module__])
     ours, theirs = context.Pipe()
     loader: DataLoader[TensorBatch] = DataLoader(
         batches,

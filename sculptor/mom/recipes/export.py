@@ -15,10 +15,10 @@ def export_run(run: Path, folder: Path, *, dtype: Dtype = "int8") -> Weights:
     ``run`` is what `sculptor.mom.recipes.train.Trainer` leaves: ``recipe.json`` and
     ``checkpoint.pt``. A missing or damaged file is a ValueError.
     """
-    for needed in (run / "recipe.json", run / CHECKPOINT_FILE):
-        if not needed.is_file():
-            raise ValueError(f"{needed} is missing; name the folder of a training run.")
-    recipe = recipe_from_dict(orjson.loads((run / "recipe.json").read_bytes()))
-    kept = read_checkpoint(run) or {}
+    told, kept = run / "recipe.json", read_checkpoint(run)
+    if not told.is_file() or kept is None:
+        missing = run / CHECKPOINT_FILE if told.is_file() else told
+        raise ValueError(f"{missing} is missing; name the folder of a training run.")
+    recipe = recipe_from_dict(orjson.loads(told.read_bytes()))
     tensors = {name: tensor.float().numpy() for name, tensor in kept["model"].items()}
     return export_weights(folder, recipe.model, tensors, dtype=dtype)

@@ -9,7 +9,6 @@ batch. What a lane learns is what it would learn alone.
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -19,23 +18,10 @@ from sculptor.mom.models.packing import pack_batch
 from sculptor.mom.ops.routing import count_load
 from sculptor.mom.recipes.captured import CapturedStep
 from sculptor.mom.recipes.data import Batches, TensorBatch, iter_batches
+from sculptor.mom.recipes.metrics import Recalled
 from sculptor.mom.recipes.optim import load_states, make_optimizers, rate_at
 from sculptor.mom.recipes.recipe import Recipe
 from sculptor.mom.recipes.tasks import Task, task_from_dict
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Recalled:
-    """Exact matches ``right`` of ``asked`` questions, and the share of each memory by layer."""
-
-    right: int
-    asked: int
-    load: list[list[float]]
-
-    @property
-    def accuracy(self) -> float:
-        """Share of questions answered exactly."""
-        return self.right / self.asked
 
 
 class Lane:

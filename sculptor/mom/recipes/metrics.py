@@ -10,18 +10,24 @@ METRICS_FILE = "metrics.jsonl"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Score:
-    """Exact match on unseen examples, cross-entropy, and the share of each memory by layer."""
+class Recalled:
+    """Exact matches ``right`` of ``asked`` questions, and the share of each memory by layer."""
 
     right: int
     asked: int
-    entropy: float
     load: list[list[float]]
 
     @property
     def accuracy(self) -> float:
         """Share of questions answered exactly."""
         return self.right / self.asked
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Score(Recalled):
+    """The same on unseen examples, with the cross-entropy."""
+
+    entropy: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -58,16 +58,16 @@ def training(folder: Path) -> Iterator["subprocess.Popen[str]"]:
         process.communicate()
 
 
-def living(group: int) -> list[int]:
-    """Return the processes of a group, without those that only wait to be read off."""
-    found = []
+def living(group: int) -> dict[int, int]:
+    """Return the processes of a group and their parents; none that only waits to be read off."""
+    found = {}
     for status in Path("/proc").glob("[0-9]*/stat"):
         try:
-            state, _, owner = status.read_text().rpartition(")")[2].split()[:3]
+            state, parent, owner = status.read_text().rpartition(")")[2].split()[:3]
         except OSError:
             continue
         if int(owner) == group and state not in "ZX":
-            found.append(int(status.parent.name))
+            found[int(status.parent.name)] = int(parent)
     return found
 
 
@@ -94,6 +94,20 @@ def test_a_signal_writes_a_checkpoint_and_says_where_to_go_on(
     assert step > 0
     assert f"Stopped at step {step}; the same command goes on there." in told
     assert "Traceback" not in told
+
+
+def test_workers_leave_signals_to_their_trainer(tmp_path: Path) -> None:
+    with training(tmp_path / "run") as process:
+        assert process.stderr
+        there = living(process.pid)
+        workers = [pid for pid, server in there.items() if server in there.keys() - {process.pid}]
+        assert len(workers) == 2
+        for pid in workers:
+            os.kill(pid, signal.SIGTERM)
+            os.kill(pid, signal.SIGINT)
+        for _ in range(3):
+            assert process.stderr.readline().startswith("step ")
+        assert set(workers) <= living(process.pid).keys()
 
 
 def test_no_worker_outlives_its_trainer(tmp_path: Path) -> None:
