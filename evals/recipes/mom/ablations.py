@@ -58,6 +58,8 @@ ARMS = {
     "no tool traces": Arm(tools=0.0),
     "no shared memory": Arm(model={"shared": False}),
     "one memory, seed 1": Arm(seed=1, model=ONE_MEMORY),
+    "one memory, seed 2": Arm(seed=2, model=ONE_MEMORY),
+    "all four memories": Arm(model={"top_k": 4}),
 }
 """Arms in order of worth."""
 

@@ -2,9 +2,10 @@
 
 ``python evals/recipes/mom/card.py --out FOLDER --seconds 540`` does what is still to do: whether
 the kernels are right; layer and decode timings beside the floor; the same beside
-flash-linear-attention; training rate; the MQAR table, trained models at longer texts, overwrites;
-a million tokens at constant memory. Each figure is a line of ``FOLDER/card.jsonl`` the moment it
-is there. ``--stages`` names some of them, ``--quick`` runs all of them small, on a CPU too.
+flash-linear-attention; training rate; the MQAR table, trained models at longer texts, overwrites,
+MQAR with four times the pairs; a million tokens at constant memory. Each figure is a line of
+``FOLDER/card.jsonl`` the moment it is there. ``--stages`` names some of them, ``--quick`` runs all
+of them small, on a CPU too.
 """
 
 import argparse
@@ -33,7 +34,10 @@ from sculptor.mom.recipes.recall import RecallPlan, load_plan
 
 HERE = Path(__file__).parent
 Arms = tuple[str, ...]
-STUDIES = ("mqar_64", "overwrite_64", "mqar_cpu", "overwrite_cpu")
+STUDIES = (
+    "mqar_64", "overwrite_64", "mqar_256", "mqar_cpu", "overwrite_cpu", "mqar_cpu_long",
+)  # fmt: skip
+PAIRS = (8, 16, 32, 64, 128, 256)
 TINY = {"tiny": MixerConfig(d_model=32, heads=2, key_dim=16, value_dim=16, conv="memory")}
 
 
@@ -66,8 +70,8 @@ def main() -> None:
 
 def full(figures: Figures, out: Path, *, arms: Arms) -> dict[str, Callable[[], None]]:
     """Return the stages at the sizes of the specification."""
-    mqar, overwrite = (
-        _of(load_plan(HERE / f"{n}.toml"), arms) for n in ("mqar_64", "overwrite_64")
+    mqar, overwrite, many = (
+        _of(load_plan(HERE / f"{n}.toml"), arms) for n in ("mqar_64", "overwrite_64", "mqar_256")
     )
     lengths = (256, 512, 1024, 2048, 4096, 8192, 16_384, 32_768)
 
@@ -88,9 +92,13 @@ def full(figures: Figures, out: Path, *, arms: Arms) -> dict[str, Callable[[], N
             figures, mqar, folder=out / "mqar_64", lengths=lengths, examples=4
         ),
         "pairs": lambda: vary_pairs(
-            figures, mqar, folder=out / "mqar_64", pairs=(8, 16, 32, 64, 128, 256), examples=64
+            figures, mqar, folder=out / "mqar_64", pairs=PAIRS, examples=64
         ),
         "overwrite": lambda: run_study(figures, overwrite, folder=out / "overwrite_64"),
+        "many": lambda: run_study(figures, many, folder=out / "mqar_256"),
+        "many-pairs": lambda: vary_pairs(
+            figures, many, folder=out / "mqar_256", pairs=PAIRS, examples=64
+        ),
         "length": lambda: read_long(
             figures, SHAPES["d512"], layers=8, marks=[1024, 32_768, 1_048_576]
         ),
@@ -99,8 +107,9 @@ def full(figures: Figures, out: Path, *, arms: Arms) -> dict[str, Callable[[], N
 
 def small(figures: Figures, out: Path, *, arms: Arms) -> dict[str, Callable[[], None]]:
     """Return the same stages small enough for a CPU."""
-    mqar, overwrite = (
-        _shrunk(_of(load_plan(HERE / f"{n}_cpu.toml"), arms)) for n in ("mqar", "overwrite")
+    mqar, overwrite, many = (
+        _shrunk(_of(load_plan(HERE / f"{n}.toml"), arms))
+        for n in ("mqar_cpu", "overwrite_cpu", "mqar_cpu_long")
     )
     works = [Work(sequences=2, length=32)]
 
@@ -124,6 +133,10 @@ def small(figures: Figures, out: Path, *, arms: Arms) -> dict[str, Callable[[], 
             figures, mqar, folder=out / "mqar_cpu", pairs=(8, 16), examples=2
         ),
         "overwrite": lambda: run_study(figures, overwrite, folder=out / "overwrite_cpu"),
+        "many": lambda: run_study(figures, many, folder=out / "mqar_cpu_long"),
+        "many-pairs": lambda: vary_pairs(
+            figures, many, folder=out / "mqar_cpu_long", pairs=(8, 16), examples=2
+        ),
         "length": lambda: read_long(figures, TINY["tiny"], layers=2, marks=[32, 64]),
     }
 

@@ -136,7 +136,7 @@ class _DeltaRule(torch.autograd.Function):
         q, k, v, beta, total, inverse, w, y, start, length, step_map, begin = ctx.saved_tensors
         plan, scale, pieces = ctx.plan, ctx.scale, ctx.pieces
         do, dfinal = _wanted(gradients, v=v, segments=ctx.pieces.cut.first.numel(), plan=plan)
-        dy, dv, dq, dk, dw = (torch.empty_like(x) for x in (v, v, q, k, k))
+        dy, dq, dk, dw = (torch.empty_like(x) for x in (v, q, k, k))
         dbeta, dg = torch.empty_like(beta), torch.empty_like(total)
         sizes = _sizes(plan) | {"V": plan.value_dim}
         launch(
@@ -164,13 +164,13 @@ class _DeltaRule(torch.autograd.Function):
         del sizes["HS"]
         launch(
             backward_kernels.erase_gradient_kernel, (pieces.chunks, plan.heads),
-            k, v, beta, total, inverse, dy, dw, dk, dv, dbeta, dg, by_tile, start, length, **sizes,
+            k, v, beta, total, inverse, dy, dw, dk, dbeta, dg, by_tile, start, length, **sizes,
             TILES=tiles, case=plan.case,
         )  # fmt: skip
         dstate = None
         if dstarts is not None:
             dstate = pieces.first(dstarts, empty=dfinal if plan.piece else None)
-        return dq, dk, dv, dg, dbeta, dstate, None, None, None, None
+        return dq, dk, dy, dg, dbeta, dstate, None, None, None, None
 
 
 def _solve(

@@ -19,7 +19,7 @@ rows goes from one launch to another: each is made where it is used.
 import triton
 import triton.language as tl
 
-from sculptor.mom.ops.kernels.delta_forward import chunk_decay
+from sculptor.mom.ops.kernels.delta_forward import chunk_decay, find_walk
 
 
 @triton.jit
@@ -69,7 +69,7 @@ def local_gradient_kernel(
 
 @triton.jit
 def state_gradient_kernel(
-    q, k, w, do, dy, total, dfinal, dstate, dstates, begin, end, first, scale, head,
+    q, k, w, do, dy, total, dfinal, dstate, dstates, begin, end, first, scale, head, heads,
     H: tl.constexpr, HS: tl.constexpr, K: tl.constexpr, V: tl.constexpr, C: tl.constexpr,
     BV: tl.constexpr, KIND: tl.constexpr, EMPTY: tl.constexpr, KEEPS: tl.constexpr,
     PRECISION: tl.constexpr,
@@ -80,8 +80,7 @@ def state_gradient_kernel(
     turns dS' into ``map^T @ dS' + rest``. ``EMPTY`` begins at nothing in place of ``dfinal``, and
     only ``KEEPS`` writes ``dstate``.
     """
-    tile, p = tl.program_id(0), tl.program_id(1).to(tl.int64)
-    here = tl.program_id(2)
+    tile, here, p = find_walk(heads, V // BV)
     h = head + here
     key, at = tl.arange(0, K), tl.arange(0, C)
     value = tile * BV + tl.arange(0, BV)
@@ -211,11 +210,11 @@ def key_gradient_kernel(
 
 @triton.jit
 def erase_gradient_kernel(
-    k, v, beta, total, inverse, dy, dw, dk, dv, dbeta, dg, by_tile, start, length,
+    k, v, beta, total, inverse, dy, dw, dk, dbeta, dg, by_tile, start, length,
     H: tl.constexpr, K: tl.constexpr, V: tl.constexpr, C: tl.constexpr, BK: tl.constexpr,
     BV: tl.constexpr, TILES: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
-    """Write ``dv``, ``dbeta`` and ``dg``; add to ``dk`` what comes through U, W and the inverse.
+    """Put ``dv`` in ``dy``'s place, write ``dbeta dg``; add to ``dk`` what U, W and inverse bring.
 
     The Gram matrix is not read: its sums over rows and columns are those of ``along`` and
     ``across`` with the keys. ``by_tile`` are the other ``TILES`` shares of ``dg``.
@@ -232,7 +231,6 @@ def erase_gradient_kernel(
     dk += lead * K
     v += lead * V
     dy += lead * V
-    dv += lead * V
     inverse += (n * H + h) * C * C
     i, j = at[:, None], at[None, :]
     solved = tl.load(inverse + i * C + j, mask=(i // 16) >= (j // 16), other=0.0)
@@ -251,8 +249,8 @@ def erase_gradient_kernel(
         outer += tl.dot(wanted, tl.trans(weighed), input_precision=PRECISION)
         back = tl.dot(flipped, wanted, input_precision=PRECISION)
         dstrength += tl.sum(back * values, axis=1)
-        out = (back * strength[:, None]).to(dv.dtype.element_ty)
-        tl.store(dv + spot, out, mask=inside[:, None])
+        out = (back * strength[:, None]).to(dy.dtype.element_ty)
+        tl.store(dy + spot, out, mask=inside[:, None])
     for first in range(0, K, BK):
         spot = at[:, None] * (H * K) + first + tl.arange(0, BK)[None, :]
         keys = tl.load(k + spot, mask=inside[:, None], other=0.0)

@@ -130,8 +130,19 @@ def chunk_uw_kernel(
 
 
 @triton.jit
+def find_walk(heads, tiles: tl.constexpr):
+    """Return value tile, head and piece of a program of a serial pass.
+
+    The last pieces are begun first, for all heads: the shared memory, which has the most rows,
+    comes last, and a card that begins a long chain late stands idle while it ends.
+    """
+    at = tl.num_programs(0) - 1 - tl.program_id(0)
+    return at % tiles, at // tiles % heads, (at // (tiles * heads)).to(tl.int64)
+
+
+@triton.jit
 def chunk_states_kernel(
-    k, u, w, total, state, final, states, y, begin, end, first, head,
+    k, u, w, total, state, final, states, y, begin, end, first, head, heads,
     H: tl.constexpr, HS: tl.constexpr, K: tl.constexpr, V: tl.constexpr, C: tl.constexpr,
     BV: tl.constexpr, KIND: tl.constexpr, EMPTY: tl.constexpr, KEEPS: tl.constexpr,
     PRECISION: tl.constexpr,
@@ -144,8 +155,7 @@ def chunk_states_kernel(
     only ``KEEPS`` writes ``final``. ``states [n, HS, K, V]`` hold the ``HS`` heads from ``head``
     on.
     """
-    tile, p = tl.program_id(0), tl.program_id(1).to(tl.int64)
-    here = tl.program_id(2)
+    tile, here, p = find_walk(heads, V // BV)
     h = head + here
     key, at = tl.arange(0, K), tl.arange(0, C)
     value = tile * BV + tl.arange(0, BV)

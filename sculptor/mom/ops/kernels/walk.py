@@ -130,15 +130,16 @@ class Walk:
         """Launch for ``count`` heads from ``head`` on, all by default; None begins at zero."""
         plan, pieces, unused = self.plan, self.pieces, self.y
         width = plan.key_dim if kind == "map" else plan.value_dim
+        heads = count or plan.heads
 
-        def grid(chosen: dict[str, Any]) -> tuple[int, int, int]:
-            return width // chosen["BV"], pieces.count, count or plan.heads
+        def grid(chosen: dict[str, Any]) -> tuple[int]:
+            return (width // chosen["BV"] * heads * pieces.count,)
 
         launch(
             kernels.chunk_states_kernel, grid, *self.rows, unused if begin is None else begin,
             unused if end is None else end, unused if states is None else states, self.y,
-            pieces.cut.begin, pieces.cut.end, pieces.chunk, head, H=plan.heads,
-            HS=plan.heads_at_once, K=plan.key_dim, V=width, C=plan.chunk, KIND=kind,
+            pieces.cut.begin, pieces.cut.end, pieces.chunk, head, heads,
+            H=plan.heads, HS=plan.heads_at_once, K=plan.key_dim, V=width, C=plan.chunk, KIND=kind,
             EMPTY=begin is None, KEEPS=end is not None, PRECISION=plan.precision,
             case=Case(plan.key_dim, width, plan.short),
         )  # fmt: skip
@@ -175,15 +176,16 @@ class WalkBack:
     ) -> None:
         """Launch for ``count`` heads from ``head`` on, all by default; None begins at zero."""
         plan, pieces, unused = self.plan, self.pieces, self.rows[0]
+        heads = count or plan.heads
 
-        def grid(chosen: dict[str, Any]) -> tuple[int, int, int]:
-            return plan.value_dim // chosen["BV"], pieces.count, count or plan.heads
+        def grid(chosen: dict[str, Any]) -> tuple[int]:
+            return (plan.value_dim // chosen["BV"] * heads * pieces.count,)
 
         launch(
             backward_kernels.state_gradient_kernel, grid, *self.rows,
             unused if begin is None else begin, unused if end is None else end,
             unused if dstates is None else dstates, pieces.cut.begin, pieces.cut.end, pieces.chunk,
-            self.scale, head, H=plan.heads, HS=plan.heads_at_once, K=plan.key_dim,
+            self.scale, head, heads, H=plan.heads, HS=plan.heads_at_once, K=plan.key_dim,
             V=plan.value_dim, C=plan.chunk, KIND=kind, EMPTY=begin is None, KEEPS=end is not None,
             PRECISION=plan.precision, case=plan.case,
         )  # fmt: skip
