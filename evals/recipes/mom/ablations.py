@@ -54,14 +54,14 @@ ARMS = {
     "base, seed 1": Arm(seed=1),
     "base, seed 2": Arm(seed=2),
     "one memory": Arm(model=ONE_MEMORY),
+    "one memory, seed 1": Arm(seed=1, model=ONE_MEMORY),
+    "one memory, seed 2": Arm(seed=2, model=ONE_MEMORY),
     "pure, no attention": Arm(model={"attention_layers": []}),
     "no tool traces": Arm(tools=0.0),
     "no shared memory": Arm(model={"shared": False}),
-    "one memory, seed 1": Arm(seed=1, model=ONE_MEMORY),
-    "one memory, seed 2": Arm(seed=2, model=ONE_MEMORY),
     "all four memories": Arm(model={"top_k": 4}),
 }
-"""Arms in order of worth."""
+"""Arms in the order of the page."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

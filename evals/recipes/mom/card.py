@@ -35,7 +35,8 @@ from sculptor.mom.recipes.recall import RecallPlan, load_plan
 HERE = Path(__file__).parent
 Arms = tuple[str, ...]
 STUDIES = (
-    "mqar_64", "overwrite_64", "mqar_256", "mqar_cpu", "overwrite_cpu", "mqar_cpu_long",
+    "mqar_64", "overwrite_64", "mqar_256", "mqar_256_long", "mqar_cpu", "overwrite_cpu",
+    "mqar_cpu_long",
 )  # fmt: skip
 PAIRS = (8, 16, 32, 64, 128, 256)
 TINY = {"tiny": MixerConfig(d_model=32, heads=2, key_dim=16, value_dim=16, conv="memory")}
@@ -70,8 +71,9 @@ def main() -> None:
 
 def full(figures: Figures, out: Path, *, arms: Arms) -> dict[str, Callable[[], None]]:
     """Return the stages at the sizes of the specification."""
-    mqar, overwrite, many = (
-        _of(load_plan(HERE / f"{n}.toml"), arms) for n in ("mqar_64", "overwrite_64", "mqar_256")
+    mqar, overwrite, many, longer = (
+        _of(load_plan(HERE / f"{n}.toml"), arms)
+        for n in ("mqar_64", "overwrite_64", "mqar_256", "mqar_256_long")
     )
     lengths = (256, 512, 1024, 2048, 4096, 8192, 16_384, 32_768)
 
@@ -96,6 +98,7 @@ def full(figures: Figures, out: Path, *, arms: Arms) -> dict[str, Callable[[], N
         ),
         "overwrite": lambda: run_study(figures, overwrite, folder=out / "overwrite_64"),
         "many": lambda: run_study(figures, many, folder=out / "mqar_256"),
+        "many-long": lambda: run_study(figures, longer, folder=out / "mqar_256_long"),
         "many-pairs": lambda: vary_pairs(
             figures, many, folder=out / "mqar_256", pairs=PAIRS, examples=64
         ),
@@ -134,6 +137,7 @@ def small(figures: Figures, out: Path, *, arms: Arms) -> dict[str, Callable[[], 
         ),
         "overwrite": lambda: run_study(figures, overwrite, folder=out / "overwrite_cpu"),
         "many": lambda: run_study(figures, many, folder=out / "mqar_cpu_long"),
+        "many-long": lambda: run_study(figures, many, folder=out / "mqar_cpu_long"),
         "many-pairs": lambda: vary_pairs(
             figures, many, folder=out / "mqar_cpu_long", pairs=(8, 16), examples=2
         ),
