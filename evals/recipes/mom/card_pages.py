@@ -1,8 +1,8 @@
 """Pages from the figures of a card; nothing is measured here.
 
 ``python evals/recipes/mom/card_pages.py FOLDER`` reads ``card.jsonl`` of a folder, a
-line a figure, with ``about.json`` (machine, command, what was not run), and writes ``result.json``
-(the lines by part) and ``report.md`` (a table a part).
+line a figure, with ``about.json`` (machine, command, aims, what was not run), and writes
+``result.json`` (the lines by part) and ``report.md`` (a table a part).
 """
 
 import argparse
@@ -49,14 +49,16 @@ def main() -> None:
     result = about | {"figures": {part: parts[part] for part in order}}
     (folder / "result.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     tables = [_section(part, parts[part]) for part in order]
-    missing = [f"- {text}" for text in about["not_run"]]
+    aims, missing = ("\n".join(f"- {text}" for text in about[part]) for part in ("aims", "not_run"))
     page = [
         "# Figures of a card",
         f"{about['machine']}. `{about['command']}`. Each figure names the commit it was made at; "
         "times are medians, with the fastest and the slowest run beside them.",
+        "## Aims, and what stands in their way",
+        aims,
         *tables,
         "## Not run",
-        "\n".join(missing),
+        missing,
     ]
     (folder / "report.md").write_text("\n\n".join(page) + "\n", encoding="utf-8")
 
