@@ -20,15 +20,36 @@ if TYPE_CHECKING:
 
     from sculptor.chat import Completed
 
-System = Annotated[str, typer.Option("--system", help="Text of a system message.")]
+
+def utf8(text: str) -> str:
+    """Return text as it is, for an option; bytes that are no UTF-8 came as half surrogates."""
+    if not is_utf8(text):
+        raise typer.BadParameter("this is not UTF-8")
+    return text
+
+
+def is_utf8(text: str) -> bool:
+    """Whether text can be sent."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+System = Annotated[str, typer.Option("--system", help="Text of a system message.", callback=utf8)]
 Temperature = Annotated[float, typer.Option(min=0, max=2, help="0 takes the likeliest token.")]
-Seed = Annotated[int | None, typer.Option(help="Makes a draw repeatable.")]
+Seed = Annotated[
+    int | None, typer.Option(min=-(2**63), max=2**63 - 1, help="Makes a draw repeatable.")
+]
 
 _QUIT, _NEW = "/quit", "/new"
 
 
 def generate(
-    prompt: Annotated[str, typer.Option("--prompt", help="What to answer; - reads it from stdin.")],
+    prompt: Annotated[
+        str, typer.Option("--prompt", help="What to answer; - reads it from stdin.", callback=utf8)
+    ],
     weights: Weights = None,
     system: System = "",
     max_tokens: MaxTokens = 256,
@@ -36,7 +57,11 @@ def generate(
     top_p: Annotated[float, typer.Option(min=0, max=1, help="Share of likely tokens.")] = 1.0,
     seed: Seed = None,
     stop: Annotated[
-        list[str] | None, typer.Option(help="Text that ends the answer; may be repeated.")
+        list[str] | None,
+        typer.Option(
+            help="Text that ends the answer; may be repeated.",
+            callback=lambda stops: [utf8(stop) for stop in stops or ()],
+        ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -44,7 +69,9 @@ def generate(
 
     Example: sculptor mom generate --prompt "Which colour has the third door?" --max-tokens 40
     """
-    text = sys.stdin.read() if prompt == "-" else prompt
+    text = (
+        utf8(sys.stdin.buffer.read().decode(errors="surrogateescape")) if prompt == "-" else prompt
+    )
     body = {
         "messages": _messages(system, text),
         "max_tokens": max_tokens,
@@ -90,6 +117,9 @@ def chat(
         for line in _lines():
             if line == _NEW:
                 history = _messages(system, None)
+                continue
+            if not is_utf8(line):
+                typer.echo("Error: this line is not UTF-8; write it again.", err=True)
                 continue
             history.append({"role": "user", "content": line})
             said = _answer(

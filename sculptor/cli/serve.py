@@ -137,7 +137,7 @@ def _leaves_upstream(settings: "Settings") -> bool:
 def _keys_line(settings: "Settings") -> str:
     if settings.keys:
         return f"needed; {len(settings.keys)} in the settings"
-    return "not needed: this machine only"
+    return "not needed: this machine only, and whoever asks shares its sessions"
 
 
 def _upstream_key_line(settings: "Settings") -> str:

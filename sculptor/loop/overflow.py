@@ -18,6 +18,7 @@ MARKER_TOKENS = 30
 _RESERVED_ANSWER_TOKENS = 1_024
 _UNKNOWN_TOKENIZER_RESERVE = 0.05
 _PIECE_TOKENS = 2_000
+_MARKERS_SHARE = 4
 _ROUNDS = 4
 
 
@@ -42,7 +43,7 @@ def fold_to_fit(context: Context, limit_tokens: int) -> list[Receipt]:
         need = context.tokens - limit_tokens
         if need <= 0:
             break
-        _cut_oldest(context, need, receipts)
+        _cut_oldest(context, need, receipts, size_tokens=_piece_tokens(context, limit_tokens))
         chosen = tuple(_oldest(context, need))
         if not chosen:
             break
@@ -51,7 +52,17 @@ def fold_to_fit(context: Context, limit_tokens: int) -> list[Receipt]:
     return receipts
 
 
-def _cut_oldest(context: Context, need: int, receipts: list[Receipt]) -> None:
+def _piece_tokens(context: Context, limit_tokens: int) -> int:
+    """Return how large a fragment is cut: larger where markers would fill the window else.
+
+    A marker stands for each, and takes up to twice `MARKER_TOKENS`; all together may have a
+    quarter of the room.
+    """
+    most = max(1, limit_tokens // (_MARKERS_SHARE * 2 * MARKER_TOKENS))
+    return max(_PIECE_TOKENS, -(-(context.total_tokens - limit_tokens) // most))
+
+
+def _cut_oldest(context: Context, need: int, receipts: list[Receipt], *, size_tokens: int) -> None:
     """Make fragments of the oldest free text, enough to hide ``need`` tokens."""
     found = sum(
         leaf.tokens
@@ -66,7 +77,7 @@ def _cut_oldest(context: Context, need: int, receipts: list[Receipt]) -> None:
             text,
             start=where.start,
             end=where.end,
-            size_tokens=_PIECE_TOKENS,
+            size_tokens=size_tokens,
             counter=context.counter,
         )
         pieces = tuple(Piece(piece.start, piece.end, piece.tokens) for piece in made)

@@ -156,7 +156,8 @@ class LaneWriter:
         """Go on as a lane of one's own: another request moved this one's head first."""
         self._forget(live)
         if self._store.session(live.session.tenant, live.session.id) is None:
-            return  # deleted meanwhile: nothing of it is written again
+            live.is_lost = True  # deleted meanwhile: nothing of it is written again
+            return
         live.lane = replace(live.lane, id=LaneId(new_name()[:12]), agent="")
         kept = [record for record in records if not isinstance(record, MoveHead)]
         await asyncio.wrap_future(

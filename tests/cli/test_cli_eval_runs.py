@@ -98,6 +98,18 @@ def test_compare(run: Path) -> None:
     assert "McNemar" in text
 
 
+def test_one_sample_is_no_evidence(run: Path, tmp_path: Path) -> None:
+    """All resamples of one sample are that sample, so none lies past 0."""
+    for name in ("plan.json", "samples.jsonl"):
+        lines = (run / name).read_text(encoding="utf-8").splitlines(keepends=True)
+        kept = [line for line in lines if name == "plan.json" or json.loads(line)["index"] == 6]
+        (tmp_path / name).write_text("".join(kept), encoding="utf-8")
+    command = ["compare", f"{tmp_path}:plain", f"{tmp_path}:truncate-middle"]
+    text = runner.invoke(app, command).stdout
+    assert "1 samples in both" in text
+    assert "(bootstrap over samples, p = 1)" in text
+
+
 @pytest.mark.parametrize(
     ("command", "words"),
     [

@@ -67,6 +67,21 @@ def test_generate_answers_one_prompt(weights: Path) -> None:
     assert cut["finish_reason"] == "stop"
 
 
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--prompt", "\udcff"], "not UTF-8"),
+        (["--prompt", "x", "--system", "\udcff"], "not UTF-8"),
+        (["--prompt", "x", "--stop", "\udcff"], "not UTF-8"),
+        (["--prompt", "x", "--seed", "9" * 20], "less than or equal"),
+    ],
+)
+def test_generate_tells_what_cannot_be_sent(words: list[str], told: str) -> None:
+    done = run("generate", *words)
+    assert done.exit_code == 2
+    assert told in done.stderr
+
+
 def test_chat_remembers_until_told_to_begin_anew() -> None:
     lines = ["One door.", "", "One door.", "/new", "One door.", "/quit", "never read"]
     done = run("chat", "--max-tokens", "8", input="\n".join(lines))

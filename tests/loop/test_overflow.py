@@ -36,6 +36,15 @@ def test_the_oldest_goes_first_and_the_view_fits() -> None:
     assert {context.log.get(at).author for at in range(1, context.depth + 1)} == {"policy"}
 
 
+def test_markers_of_a_very_long_text_do_not_fill_the_window() -> None:
+    """At 2,000 tokens a fragment they alone would be twice as long as the window."""
+    context = context_of([message("user", FILLER * 20_000), message("user", "What now?")])
+    fold_to_fit(context, 2_000)
+    assert context.total_tokens > 250_000
+    assert context.tokens <= 2_000
+    assert sum(leaf.tokens for leaf in context.fragments()) > 250_000
+
+
 def test_system_text_pins_and_the_last_question_are_kept() -> None:
     context = context_of(long_context())
     context.perform(Pin(places=(context.places[1],)), author="user")

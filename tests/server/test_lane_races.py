@@ -20,6 +20,7 @@ from sculptor.server.identity import Identity
 from sculptor.server.lanes import Lanes
 from sculptor.server.live_lane import LiveLane
 from sculptor.store import LOCAL, MemoryStore, SqliteStore, Store
+from sculptor.store.records import DeleteSession
 from sculptor.tokens import TokenCounter
 from tests.server.managing import Managed, managed
 from tests.server.stub_upstream import StubUpstream, say
@@ -230,3 +231,17 @@ class SlowUpstream(StubUpstream):
     async def _chat(self, request: Any) -> Any:
         await asyncio.sleep(0.3)
         return await super()._chat(request)
+
+
+def test_an_answer_to_a_session_that_was_deleted_meanwhile_is_not_stored(lanes: Lanes) -> None:
+    async def main() -> None:
+        live = opened(lanes, USER)
+        await lanes.writer.settle(live)
+        assert live.is_stored
+        gone = DeleteSession(tenant=LOCAL, id=live.session.id)
+        await asyncio.wrap_future(lanes.store.write([gone]))
+        await answered(lanes, live)
+        assert not live.is_stored
+        assert lanes.store.session(LOCAL, live.session.id) is None
+
+    asyncio.run(main())
