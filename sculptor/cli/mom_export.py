@@ -32,11 +32,12 @@ def export(
     except ImportError:
         told = "export needs torch; install it with: pip install torch"
         raise CommandError(told) from None
+    tokenizer = load_tokenizer()
     try:
-        made = export_run(run, folder, dtype=dtype)
+        made = export_run(run, folder, dtype=dtype, vocab_size=tokenizer.vocab_size)
     except ValueError as error:
         raise CommandError(str(error)) from error
-    describe_model(folder, tokenizer=load_tokenizer(), name=name, window_tokens=window_tokens)
+    describe_model(folder, tokenizer=tokenizer, name=name, window_tokens=window_tokens)
     loaded = load_model(folder)
     told_facts = {"folder": str(folder), "bytes": made.nbytes, "fingerprint": loaded.fingerprint}
     if as_json:

@@ -151,6 +151,8 @@ def undo(
 
     Without an operation nothing is undone, and the newest ones are named.
 
+    While an answer is being made with the tools, wait: undone meanwhile, it stays in force there.
+
     Example: sculptor sessions undo last o3
     """
     with _management(tenant, store, host, port) as api:
