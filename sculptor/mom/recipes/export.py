@@ -25,7 +25,7 @@ def export_run(
     recipe = recipe_from_dict(orjson.loads(told.read_bytes()))
     if vocab_size is not None and recipe.model.vocab_size != vocab_size:
         raise ValueError(
-            f"{run} trained a model of {recipe.model.vocab_size} tokens, and text has {vocab_size}; "
+            f"{run} trained a model of {recipe.model.vocab_size} tokens, text has {vocab_size}; "
             "export a run of a language recipe."
         )
     tensors = {name: tensor.float().numpy() for name, tensor in kept["model"].items()}
