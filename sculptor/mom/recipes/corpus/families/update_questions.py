@@ -36,11 +36,20 @@ _ONE = (
     "Say what {item} stands at.",
 )
 _COUNTS = (
-    ("How many times was {item} set? Give the number alone.", "{}"),
+    ("How many times was {item} set?", "{}"),
     ("How often does {item} get a {state} above?", "{} times."),
     ("Count the lines that set {item}.", "It was set {} times."),
     ("Number of times {item} is given a {state}:", "{}"),
 )
+_CLOSINGS = (
+    *("",) * 6,
+    " Answer with the {what} alone.",
+    " Give the {what} alone.",
+    " Reply with the {what} only.",
+    " The {what} and nothing else, please.",
+)
+"""Whatever is asked for may be wanted alone: said of one kind, the word came to mean that kind."""
+
 _ABSENT = (
     ("", "{item} is not in the text."),
     ("", "{item} is not in the text."),
@@ -60,13 +69,15 @@ def ask_for_many(rng: random.Random, groups: str, listed: str) -> str:
 
 def ask_for_one(rng: random.Random, groups: str, item: str) -> str:
     """Return a question for what one item holds at the end."""
-    return _fill(rng, rng.choice(_ONE), groups, item=item)
+    asked = _fill(rng, rng.choice(_ONE), groups, item=item)
+    return asked + rng.choice(_CLOSINGS).format(what=kind(rng, "states", "things"))
 
 
 def ask_how_often(rng: random.Random, groups: str, item: str, *, times: int) -> tuple[str, str]:
     """Return a question for how often an item was set, and its answer."""
     asked, told = rng.choice(_COUNTS)
-    return _fill(rng, asked, groups, item=item), told.format(times)
+    closing = rng.choice(_CLOSINGS).format(what="number") if told == "{}" else ""
+    return _fill(rng, asked, groups, item=item) + closing, told.format(times)
 
 
 def ask_for_absent(rng: random.Random, groups: str, item: str) -> tuple[str, str]:
