@@ -5,7 +5,8 @@ tell a marker from a copy of one, in a view that holds a marker each opening bra
 directly before a marker's body is doubled in client text. The grammar of a view: a run of opening
 brackets before a body ends in a marker of ours if the run is odd, and is client text, of half as
 many brackets, if it is even. A run at the end of client text directly before a marker of ours
-stands before its body too, and is doubled like the rest. Nothing is changed at rest.
+stands before its body too, and is doubled like the rest; so is one at the end of a text part whose
+body begins the next part, for some put the parts together. Nothing is changed at rest.
 """
 
 import re
@@ -20,6 +21,7 @@ _BODY = "/?f[0-9a-f]{5}(?:⟧| folded| summary)"
 _LOOK_ALIKE = re.compile(f"(?<!⟦)⟦++(?={_BODY})")
 _LOOK_ALIKE_OR_END = re.compile(rf"(?<!⟦)⟦++(?={_BODY}|\Z)")
 _STRING = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
+_BODY_CHARS = len("/f12345 summary")
 _PREVIEW_CHARS = 30
 _RECORD = re.compile("[^:][:=].", re.DOTALL)
 _RECORD_CHARS = 80
@@ -30,13 +32,23 @@ def looks_like_marker(text: str) -> bool:
     return OPEN in text and _LOOK_ALIKE.search(text) is not None
 
 
-def escape(text: str, *, before_marker: bool = False) -> str:
+def escape(text: str, *, before_marker: bool = False, rest: str = "") -> str:
     """Return ``text`` with the opening brackets of each look-alike doubled.
 
-    ``before_marker`` says that a marker of ours follows it directly.
+    ``before_marker`` says that a marker of ours follows it directly, ``rest`` what else does.
     """
+    if OPEN not in text:
+        return text
+    if rest and not before_marker:
+        return _escape_before(text, rest)
     pattern = _LOOK_ALIKE_OR_END if before_marker else _LOOK_ALIKE
-    return pattern.sub(_doubled, text) if OPEN in text else text
+    return pattern.sub(_doubled, text)
+
+
+def head(text: str, rest: str) -> str:
+    """Return of a text, and the ``rest`` behind it, what can be of a look-alike begun before it."""
+    whole = text if len(text) > _bracket_run(text) + _BODY_CHARS else text + rest
+    return whole[: _bracket_run(whole) + _BODY_CHARS]
 
 
 def escape_json(text: str) -> str:
@@ -97,6 +109,20 @@ def _count_records(text: str) -> int:
     """
     *closed, _ = text.replace("\n", ";").split(";")
     return sum(_RECORD.search(piece[-_RECORD_CHARS - 2 :]) is not None for piece in closed)
+
+
+def _escape_before(text: str, rest: str) -> str:
+    """Double what stands in ``text`` of the brackets before a body, be that in ``rest`` or not."""
+
+    def doubled(found: re.Match[str]) -> str:
+        return found.group()[: max(0, len(text) - found.start())] + found.group()
+
+    return _LOOK_ALIKE.sub(doubled, text + rest)[: -len(rest)]
+
+
+def _bracket_run(text: str) -> int:
+    """Return with how many opening brackets a text begins."""
+    return len(text) - len(text.lstrip(OPEN))
 
 
 def _doubled(found: re.Match[str]) -> str:

@@ -35,6 +35,14 @@ class Stretch(NamedTuple):
     tokens: int
 
 
+class _Shown(NamedTuple):
+    """A text part and what is shown of it."""
+
+    part: Part
+    runs: list[Stretch]
+    is_altered: bool
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rendered:
     """One message as shown: its bytes, its tokens, and its stretches with their tokens."""
@@ -58,9 +66,7 @@ def render_message(
     ``inline`` puts boundary markers around visible fragments.
     """
     altered = any(leaf.status in HIDDEN for leaf in leaves) or (inline and bool(leaves))
-    tokens = fixed_tokens(message, counter)
-    edits = dict(_escapes(message)) if escape else {}
-    stretches: list[tuple[str, int]] = []
+    shown: list[_Shown] = []
     for index, part in enumerate(message.parts):
         if part.text_path is None:
             continue
@@ -69,13 +75,13 @@ def render_message(
             runs = list(stretches_of(part, inside, counter, inline=inline))
         else:
             runs = _whole(part, counter, _count_key(message, index))
-        stretches += [(run.name, run.tokens) for run in runs]
-        if altered and inside:
-            text = "".join(_escaped(runs) if escape else (run.text for run in runs))
-            edits[part.text_path] = orjson.dumps(text)
+        shown.append(_Shown(part, runs, is_altered=altered and bool(inside)))
+    stretches = [(run.name, run.tokens) for each in shown for run in each.runs]
+    escape = escape and _holds_opening(message)
+    edits = dict(_text_edits(shown, escape=escape))
     return Rendered(
-        wire=_edited(message.wire, edits),
-        tokens=tokens + sum(count for _, count in stretches),
+        wire=_edited(message.wire, edits | dict(_quoted_escapes(message)) if escape else edits),
+        tokens=fixed_tokens(message, counter) + sum(count for _, count in stretches),
         stretches=tuple(stretches),
     )
 
@@ -170,14 +176,34 @@ def _leaf(leaf: Fragment, text: str, counter: TokenCounter, *, inline: bool) -> 
     return Stretch("", text, leaf.tokens)
 
 
-def _escaped(runs: Sequence[Stretch]) -> Iterator[str]:
-    """Double look-alikes in client text, runs of it joined first: a border must not hide one."""
+def _escaped(runs: Sequence[Stretch], rest: str) -> Iterator[str]:
+    """Double look-alikes in client text, runs of it joined first: a border must not hide one.
+
+    ``rest`` is what the next part begins with.
+    """
     left = len(runs)
     for own, group in groupby(runs, key=lambda run: bool(run.name)):
         texts = [run.text for run in group]
         left -= len(texts)
         text = "".join(texts)
-        yield text if own else markers.escape(text, before_marker=left > 0)
+        yield text if own else markers.escape(text, before_marker=left > 0, rest=rest)
+
+
+def _text_edits(shown: Sequence[_Shown], *, escape: bool) -> Iterator[tuple[Path, bytes]]:
+    """Yield each text part that is not shown as it came: its path, and its new literal."""
+    rest = ""
+    for part, runs, is_altered in reversed(shown):
+        text = "".join(run.text for run in runs) if is_altered else part.text
+        made = text
+        if escape:
+            made = "".join(_escaped(runs, rest)) if is_altered else markers.escape(text, rest=rest)
+            rest = markers.head(text, rest)
+        if (is_altered or made != text) and part.text_path is not None:
+            yield part.text_path, orjson.dumps(made)
+
+
+def _holds_opening(message: Message) -> bool:
+    return any(spelling in message.wire for spelling in _OPEN_SPELLINGS)
 
 
 def _escapes(message: Message) -> Iterator[tuple[Path, bytes]]:
@@ -185,11 +211,15 @@ def _escapes(message: Message) -> Iterator[tuple[Path, bytes]]:
 
     Reasoning is left out: providers sign it, so it stays as it is, and no marker ever stands there.
     """
-    if not any(spelling in message.wire for spelling in _OPEN_SPELLINGS):
+    if not _holds_opening(message):
         return
-    for part in message.parts:
-        if part.text_path is not None and markers.looks_like_marker(part.text):
-            yield part.text_path, orjson.dumps(markers.escape(part.text))
+    shown = [_Shown(p, [], is_altered=False) for p in message.parts if p.text_path is not None]
+    yield from _text_edits(shown, escape=True)
+    yield from _quoted_escapes(message)
+
+
+def _quoted_escapes(message: Message) -> Iterator[tuple[Path, bytes]]:
+    """Yield the look-alikes beside text parts: in refusals, and in the arguments of calls."""
     for path, span in locate_all(message.wire, _quoted_paths(orjson.loads(message.wire))).items():
         literal = message.wire[span.start : span.end]
         shown = _escaped_literal(literal)

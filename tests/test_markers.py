@@ -19,6 +19,7 @@ from sculptor.context import Context, Step
 from sculptor.markers import escape, escape_json, looks_like_marker, preview_of
 from sculptor.messages import Message, parse_message
 from sculptor.operations import Cut, Fold, Piece, Range, Summarize
+from sculptor.rendering import escaped_wire, has_look_alike
 from sculptor.state import SummaryText
 from sculptor.tokens import TokenCounter
 
@@ -122,11 +123,40 @@ def test_the_markers_of_a_view_are_those_that_were_placed(
     if not expected:
         assert view == tuple(message.wire for message in context.messages)
         return
-    found: Counter[str] = Counter()
+    found, joined = Counter[str](), Counter[str]()
     for content in (orjson.loads(each)["content"] for each in view[:-1]):
         for part in content:
             found += markers_in(part["text"])
+        joined += markers_in("".join(part["text"] for part in content))
     assert found == expected
+    assert joined == expected  # some put the parts of a message together
+
+
+@given(st.lists(texts, min_size=2, max_size=4))
+def test_parts_put_together_hold_no_marker_and_can_be_read_back(parts: list[str]) -> None:
+    message = wire("user", [{"type": "text", "text": text} for text in parts])
+    shown = [part["text"] for part in orjson.loads(escaped_wire(message))["content"]]
+    assert not any(markers_in(text) for text in (*shown, "".join(shown)))
+    assert unread("".join(shown)) == "".join(parts)
+    assert has_look_alike(message) is (shown != parts)
+
+
+@pytest.mark.parametrize(
+    ("parts", "expected"),
+    [
+        (["⟦", "f12345 folded"], ["⟦⟦", "f12345 folded"]),
+        (["⟦", "f1", "2345 folded"], ["⟦⟦", "f1", "2345 folded"]),
+        (["see ⟦", "", "⟦f12345⟧"], ["see ⟦⟦", "", "⟦⟦f12345⟧"]),
+        (["⟦" * 20, "⟦" * 20, "f12345⟧"], ["⟦" * 40, "⟦" * 40, "f12345⟧"]),
+        (["⟦", " f12345⟧"], ["⟦", " f12345⟧"]),
+    ],
+)
+def test_brackets_are_doubled_before_a_body_in_the_next_part(
+    parts: list[str], expected: list[str]
+) -> None:
+    message = wire("user", [{"type": "text", "text": text} for text in parts])
+    shown = [part["text"] for part in orjson.loads(escaped_wire(message))["content"]]
+    assert shown == expected
 
 
 def folded_context(*more: Message) -> Context:
