@@ -171,11 +171,8 @@ def _comparison_text(found: "Comparison") -> str:
 
     one, two, gap = found.first, found.second, found.difference.interval
     marks, p_value = found.full_marks, found.difference.p_value
-    # So few samples could all lean one way by chance, whatever their resamples say.
-    bound = max(2 / RESAMPLES, 0.5 ** (found.n - 1))
-    least = (
-        f"p = {p_value:.4g}" if p_value >= bound else f"p {'<' if bound < 1 else '='} {bound:.2g}"
-    )
+    bound = 2 / RESAMPLES
+    least = f"p = {p_value:.4g}" if p_value >= bound else f"p < {bound:g}"
     return "\n".join(
         [
             f"{found.task}, {found.n} samples in both ({found.unpaired} left out)",

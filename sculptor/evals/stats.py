@@ -46,7 +46,11 @@ class McNemar:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PairedDifference:
-    """The mean of second minus first with its interval, and the share of resamples at or past 0."""
+    """The mean of second minus first with its interval, and its two-sided p-value.
+
+    That is twice the share of resamples at or past 0, and no less than the chance that so few
+    differences all lean one way: all resamples of one sample are that sample.
+    """
 
     interval: Interval
     p_value: float
@@ -94,7 +98,8 @@ def paired_bootstrap(
     interval = Interval(
         mean=math.fsum(differences) / len(differences), low=low, high=high, n=len(differences)
     )
-    return PairedDifference(interval=interval, p_value=min(1.0, 2 * min(below, above)))
+    least = 0.5 ** (len(differences) - 1)
+    return PairedDifference(interval=interval, p_value=min(1.0, max(least, 2 * min(below, above))))
 
 
 def mcnemar(first: Sequence[bool], second: Sequence[bool]) -> McNemar:

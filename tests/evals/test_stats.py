@@ -54,12 +54,17 @@ def test_pairs_that_always_gain_are_told_from_noise() -> None:
     before = [0.1 * (n % 10) for n in range(50)]
     better = paired_bootstrap(before, [value + 0.05 for value in before])
     assert better.interval.low == pytest.approx(0.05)
-    assert better.p_value == 0
+    assert better.p_value == pytest.approx(0.5**49)
     same = paired_bootstrap(before, before)
     assert same.interval.mean == 0
     assert same.p_value == 1
     mixed = paired_bootstrap([0.0, 1.0] * 30, [1.0, 0.0] * 30)
     assert mixed.interval.low < 0 < mixed.interval.high
+
+
+@pytest.mark.parametrize(("samples", "p_value"), [(1, 1.0), (2, 0.5), (6, 1 / 32)])
+def test_a_few_pairs_that_all_gain_may_do_so_by_chance(samples: int, p_value: float) -> None:
+    assert paired_bootstrap([0.0] * samples, [1.0] * samples).p_value == p_value
 
 
 def test_arms_must_match() -> None:
