@@ -103,10 +103,7 @@ class AnswerWriter:
             await _send_json(send, body, headers)
             return
         headers = _own_headers(exchange, live, plan)
-        stream = EventStream(
-            send, headers=headers, abort=watch.abort, settings=self._stream_settings
-        )
-        async with stream as out:
+        async with self._event_stream(send, headers, watch) as out:
             try:
                 answers = await relay_stream(model, call, out, head)
                 await self._record.answer(exchange, live, plan, turn_of(answers[0]))
@@ -121,6 +118,9 @@ class AnswerWriter:
             "created": int(exchange.asked_at),
             "model": self._backend.model_name(exchange.request.model),
         }
+
+    def _event_stream(self, send: Send, headers: RawHeaders, watch: ClientWatch) -> EventStream:
+        return EventStream(send, headers=headers, abort=watch.abort, settings=self._stream_settings)
 
     async def _break(self, exchange: Exchange, out: EventStream, error: Exception) -> None:
         """End a stream in an error frame; before its head went out, the error is raised."""
@@ -142,10 +142,7 @@ class AnswerWriter:
             include_usage=exchange.request.include_usage,
         )
         headers = _own_headers(exchange, live, plan)
-        stream = EventStream(
-            send, headers=headers, abort=watch.abort, settings=self._stream_settings
-        )
-        async with stream as out:
+        async with self._event_stream(send, headers, watch) as out:
             try:
                 async with aclosing(self._runner.drive(exchange, live, plan)) as items:
                     async for item in items:
