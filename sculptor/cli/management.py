@@ -10,6 +10,7 @@ import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http import HTTPStatus
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sculptor.cli.console import CommandError
@@ -27,10 +28,13 @@ _TOLD_IDS = 10
 
 
 class Management:
-    """The routes under ``/api``; an error of theirs is raised with its words."""
+    """The routes under ``/api``; an error of theirs is raised with its words.
 
-    def __init__(self, client: "httpx.AsyncClient", runner: asyncio.Runner) -> None:
-        self._client, self._runner = client, runner
+    ``asked`` says in a sentence whom, for those who find nothing there.
+    """
+
+    def __init__(self, client: "httpx.AsyncClient", runner: asyncio.Runner, *, asked: str) -> None:
+        self._client, self._runner, self.asked = client, runner, asked
 
     def get(self, path: str, **query: object) -> Any:
         """Return the JSON of a route."""
@@ -154,12 +158,21 @@ def open_management(
                 base_url=running.url, headers=headers, timeout=_TIMEOUT_S, trust_env=False
             )
             try:
-                yield Management(client, runner)
+                yield Management(client, runner, asked=f"Asked the server at {running.url}.")
             finally:
                 runner.run(client.aclose())
             return
+        asked = _told_store(settings.store_path)
+        if not own_store:
+            asked = f"No server answers at {settings.host}:{settings.port}. {asked}"
         with _in_process(settings, tenant or _only_tenant(settings), runner) as client:
-            yield Management(client, runner)
+            yield Management(client, runner, asked=asked)
+
+
+def _told_store(path: Path | None) -> str:
+    if path is None:
+        return "A store in memory ends with its server."
+    return f"Looked in {path}." if path.exists() else f"There is no store at {path} yet."
 
 
 @contextmanager

@@ -21,14 +21,14 @@ if TYPE_CHECKING:
     from sculptor.chat import Completed
 
 
-def utf8(text: str) -> str:
+def _utf8(text: str) -> str:
     """Return text as it is, for an option; bytes that are no UTF-8 came as half surrogates."""
-    if not is_utf8(text):
+    if not _is_utf8(text):
         raise typer.BadParameter("this is not UTF-8")
     return text
 
 
-def is_utf8(text: str) -> bool:
+def _is_utf8(text: str) -> bool:
     """Whether text can be sent."""
     try:
         text.encode()
@@ -37,7 +37,7 @@ def is_utf8(text: str) -> bool:
     return True
 
 
-System = Annotated[str, typer.Option("--system", help="Text of a system message.", callback=utf8)]
+System = Annotated[str, typer.Option("--system", help="Text of a system message.", callback=_utf8)]
 Temperature = Annotated[float, typer.Option(min=0, max=2, help="0 takes the likeliest token.")]
 Seed = Annotated[
     int | None, typer.Option(min=-(2**63), max=2**63 - 1, help="Makes a draw repeatable.")
@@ -48,7 +48,7 @@ _QUIT, _NEW = "/quit", "/new"
 
 def generate(
     prompt: Annotated[
-        str, typer.Option("--prompt", help="What to answer; - reads it from stdin.", callback=utf8)
+        str, typer.Option("--prompt", help="What to answer; - reads it from stdin.", callback=_utf8)
     ],
     weights: Weights = None,
     system: System = "",
@@ -60,7 +60,7 @@ def generate(
         list[str] | None,
         typer.Option(
             help="Text that ends the answer; may be repeated.",
-            callback=lambda stops: [utf8(stop) for stop in stops or ()],
+            callback=lambda stops: [_utf8(stop) for stop in stops or ()],
         ),
     ] = None,
     as_json: AsJson = False,
@@ -70,7 +70,7 @@ def generate(
     Example: sculptor mom generate --prompt "Which colour has the third door?" --max-tokens 40
     """
     text = (
-        utf8(sys.stdin.buffer.read().decode(errors="surrogateescape")) if prompt == "-" else prompt
+        _utf8(sys.stdin.buffer.read().decode(errors="surrogateescape")) if prompt == "-" else prompt
     )
     body = {
         "messages": _messages(system, text),
@@ -118,7 +118,7 @@ def chat(
             if line == _NEW:
                 history = _messages(system, None)
                 continue
-            if not is_utf8(line):
+            if not _is_utf8(line):
                 typer.echo("Error: this line is not UTF-8; write it again.", err=True)
                 continue
             history.append({"role": "user", "content": line})

@@ -55,15 +55,15 @@ def list_sessions(
     Example: sculptor sessions list --limit 5
     """
     with _management(tenant, store, host, port) as api:
-        answer = api.get("/sessions", limit=limit)
+        answer, asked = api.get("/sessions", limit=limit), api.asked
     if as_json:
         print_json(answer)
         return
     from sculptor.cli.tables import print_sessions
 
     print_sessions(answer["sessions"])
-    if store not in (None, "memory") and not Path(store).expanduser().exists():
-        typer.echo(f"There is no store at {store} yet.", err=True)
+    if not answer["sessions"]:
+        typer.echo(asked, err=True)
 
 
 @app.command("show")

@@ -325,6 +325,23 @@ def test_a_file_that_is_named_is_meant_whatever_server_answers(
     assert undone[0]["kind"] == "undo"
 
 
+def test_who_finds_nothing_is_told_where_that_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another port than the server's looks into the default store, which nobody named."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    kept = tmp_path / "sculptor" / "sculptor.sqlite3"
+    words = ["sessions", "list", "--port"]
+    with managed(file=tmp_path / "other.sqlite3") as server:
+        port = str(server.client.base_url.port)
+        there = runner.invoke(app, [*words, port])
+    gone = runner.invoke(app, [*words, port])
+    assert there.stdout == gone.stdout == "No sessions yet.\n"
+    assert there.stderr == f"Asked the server at http://127.0.0.1:{port}.\n"
+    told = f"No server answers at 127.0.0.1:{port}. There is no store at {kept} yet.\n"
+    assert gone.stderr == told
+
+
 def test_a_file_put_in_the_place_of_a_served_one_is_meant(
     file: Path, session: str, tmp_path: Path
 ) -> None:
@@ -410,7 +427,9 @@ class TestTenants:
         assert refused.exit_code == 1
         assert "wants the key itself" in refused.stderr
         aside = file.with_name("aside.sqlite3")
-        assert call(aside, "list").stdout == "No sessions yet.\n"
+        empty = call(aside, "list")
+        assert empty.stdout == "No sessions yet.\n"
+        assert empty.stderr == f"There is no store at {aside} yet.\n"
 
     def test_who_has_no_key_is_told(self, file: Path, server: Managed) -> None:
         port = str(server.client.base_url.port)
