@@ -98,10 +98,10 @@ def wait(url: str, *, until: float) -> None:
 def ask(url: str) -> None:
     """Have one short question answered."""
     body = {"model": "m", "messages": [QUESTION], "max_tokens": 16}
-    request = urllib.request.Request(  # noqa: S310 (an address of this machine)
+    request = urllib.request.Request(
         url, json.dumps(body).encode(), {"content-type": "application/json"}
     )
-    with urllib.request.urlopen(request, timeout=_WAIT_S) as answer:  # noqa: S310
+    with urllib.request.urlopen(request, timeout=_WAIT_S) as answer:
         answer.read()
 
 
