@@ -157,7 +157,7 @@ class _DeltaRule(torch.autograd.Function):
             walk.run("again", begin, None, states=states, head=head, count=count)
             back.run("pass", dlast, dstarts, dstates=dstates, head=head, count=count)
             launch(
-                backward_kernels.key_gradient_kernel, (pieces.chunks, count, tiles),
+                backward_kernels.key_gradient_kernel, (pieces.chunks * tiles, count),
                 q, k, do, y, dy, total, states, dstates, dq, dk, dw, by_tile, start, length, scale,
                 head, **sizes, case=plan.case,
             )  # fmt: skip
@@ -215,7 +215,7 @@ def _heads_in_turn(plan: Plan) -> list[tuple[int, int]]:
 
 
 def _by_value_tile(chunks: int, heads: int, plan: Plan) -> Any:
-    return lambda chosen: (chunks, heads, plan.value_dim // chosen["BV"])
+    return lambda chosen: (plan.value_dim // chosen["BV"] * chunks, heads)
 
 
 def _sizes(plan: Plan) -> dict[str, Any]:

@@ -19,7 +19,7 @@ rows goes from one launch to another: each is made where it is used.
 import triton
 import triton.language as tl
 
-from sculptor.mom.ops.kernels.delta_forward import chunk_decay, find_walk
+from sculptor.mom.ops.kernels.delta_forward import chunk_decay, find_tile, find_walk
 
 
 @triton.jit
@@ -147,7 +147,7 @@ def key_gradient_kernel(
     alone, so a row's sum takes ``slope`` from itself on and ``kept`` from before it: gathered as
     gradients of ``G`` and of its last value the two would cancel.
     """
-    n, here, tile = tl.program_id(0).to(tl.int64), tl.program_id(1), tl.program_id(2)
+    n, tile, here = find_tile(K // BK)
     h = head + here
     rows = tl.load(length + n).to(tl.int32)
     if rows == 0:
@@ -205,7 +205,7 @@ def key_gradient_kernel(
     later = at[None, :] >= at[:, None]
     moved = tl.sum(tl.where(later, slope[None, :], kept[None, :]), axis=1)
     moved += tl.exp(end) * tl.sum(touch)
-    tl.store(dg + (lead + at * H) * tl.num_programs(2) + tile, moved, mask=inside)
+    tl.store(dg + (lead + at * H) * (K // BK) + tile, moved, mask=inside)
 
 
 @triton.jit

@@ -130,6 +130,16 @@ def chunk_uw_kernel(
 
 
 @triton.jit
+def find_tile(tiles: tl.constexpr):
+    """Return chunk, tile and head of a program: the tiles of a chunk side by side.
+
+    They read the same rows, which the cache holds only if they run at the same time.
+    """
+    at = tl.program_id(0)
+    return (at // tiles).to(tl.int64), at % tiles, tl.program_id(1)
+
+
+@triton.jit
 def find_walk(heads, tiles: tl.constexpr):
     """Return value tile, head and piece of a program of a serial pass.
 
@@ -214,7 +224,7 @@ def chunk_output_kernel(
     BK: tl.constexpr, BV: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
     """Write ``o = scale (e^G Q S + tril(Q K^T D) Y)`` for a chunk, head and value tile."""
-    n, here, tile = tl.program_id(0).to(tl.int64), tl.program_id(1), tl.program_id(2)
+    n, tile, here = find_tile(V // BV)
     h = head + here
     rows = tl.load(length + n).to(tl.int32)
     if rows == 0:
