@@ -42,15 +42,18 @@ def convolve(
 
 def project(
     config: MixerConfig, x: Tensor, *, weight: Tensor, plan: RowPlan, kernels: bool
-) -> tuple[Callable[..., Heads], Tensor]:
-    """Return the rows, maybe with spare columns behind, and what makes heads of them."""
+) -> tuple[Callable[..., Heads], Tensor, Tensor]:
+    """Return what makes heads of rows, the rows of keys and values, and their other columns."""
+    widths = [config.key_width + config.value_width]
+    widths.append(weight.shape[2] - widths[0])
     if not kernels:
-        return make_heads, grouped_linear(x, weight=weight, plan=plan)
+        rows, rest = torch.split(grouped_linear(x, weight=weight, plan=plan), widths, dim=1)
+        return make_heads, rows, rest
     from sculptor.mom.ops.kernels import delta, grouped, heads
 
-    rows = grouped.padded_grouped_linear(x, weight=weight, plan=plan)
+    rows, rest = grouped.split_grouped_linear(x, weight=weight, plan=plan, widths=widths)
     fits = delta.fits(key_dim=config.key_dim, value_dim=config.value_dim)
-    return heads.make_heads if fits and rows.shape[0] else make_heads, rows
+    return heads.make_heads if fits and rows.shape[0] else make_heads, rows, rest
 
 
 def run_rule(

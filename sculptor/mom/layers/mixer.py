@@ -131,9 +131,9 @@ class Mixer(nn.Module):
         chosen = self.pick(x)
         plan = forms.make_plan(c, self._read(chosen), cu_seqlens=cu_seqlens, kernels=kernels)
         held = () if c.conv == "before" else state.tails
-        made = self._make_heads(x, plan, tails=held, carries=carries)
+        made, rest = self._make_heads(x, plan, tails=held, carries=carries)
         tails += [forms.from_buckets(tail, groups=c.groups) for tail in made.tails]
-        beta, gate = torch.split(made.rest[:, : sum(self.sections[2:])], self.sections[2:], dim=1)
+        beta, gate = torch.split(rest, self.sections[2:], dim=1)
         writes = self._writes(chosen, plan)
         o, memories = forms.run_rule(
             c,
@@ -239,12 +239,15 @@ class Mixer(nn.Module):
 
     def _make_heads(
         self, x: Tensor, plan: RowPlan, *, tails: Sequence[Tensor], carries: bool
-    ) -> Heads:
-        """Project the rows and make q, k and v of them; ``tails`` where each memory convolves."""
+    ) -> tuple[Heads, Tensor]:
+        """Return q, k and v of the rows, and their other columns ``[R, X]``.
+
+        ``tails`` are given where each memory convolves.
+        """
         c = self.config
         kernels = self.uses_kernels(x)
-        make, rows = forms.project(c, x, weight=self.memory, plan=plan, kernels=kernels)
-        return make(
+        make, rows, rest = forms.project(c, x, weight=self.memory, plan=plan, kernels=kernels)
+        made = make(
             rows,
             tokens=functional.linear(x, self.query.to(x.dtype)),
             plan=plan,
@@ -255,6 +258,7 @@ class Mixer(nn.Module):
             value_dim=c.value_dim,
             carries=carries,
         )
+        return made, rest
 
 
 def _xavier(weight: Tensor, gain: float) -> None:

@@ -21,12 +21,11 @@ L2_EPS = 1e-6
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Heads:
-    """``q k [R, H, K]``, ``v [R, H, V]``, ``rest [R, X]`` the columns behind k and v, new tails."""
+    """``q k [R, H, K]``, ``v [R, H, V]``, and the new tails."""
 
     q: Tensor
     k: Tensor
     v: Tensor
-    rest: Tensor
     tails: tuple[Tensor, ...]
 
 
@@ -48,14 +47,13 @@ def make_heads(
     value_dim: int,
     carries: bool = True,
 ) -> Heads:
-    """Make q from ``tokens [N, H * K]``, k and v from the first columns of ``rows [R, C]``.
+    """Make q from ``tokens [N, H * K]``, k and v from ``rows [R, H * (K + V)]``.
 
     ``convs`` and ``tails [G * S, W - 1, channels]`` are those of q, k and v, or none. There are
     new tails only if it ``carries``.
     """
     key_width, value_width = heads * key_dim, heads * value_dim
-    left = rows.shape[1] - key_width - value_width
-    k, v, rest = torch.split(rows, [key_width, value_width, left], dim=1)
+    k, v = torch.split(rows, [key_width, value_width], dim=1)
     q, after = tokens, []
     if convs:
         made = []
@@ -69,6 +67,5 @@ def make_heads(
         q=q if convs else q[plan.token],
         k=k,
         v=torch.unflatten(functional.silu(v), 1, (heads, value_dim)),
-        rest=rest,
         tails=tuple(after) if carries else (),
     )

@@ -268,13 +268,13 @@ def test_grouped_linear(inner: int, columns: int, least_rows: int, monkeypatch) 
 @pytest.mark.parametrize("convolves", [True, False])
 @pytest.mark.parametrize(("key_dim", "value_dim"), [(16, 32), (64, 16)])
 def test_make_heads(convolves: bool, key_dim: int, value_dim: int) -> None:
-    """Rows cut from wider ones, empty buckets, buckets shorter than the convolution, tails."""
+    """Empty buckets, buckets shorter than the convolution, tails."""
     lengths, size, slots = [36, 2, 0], 2, 3
     index = torch.stack([torch.randperm(4)[:2] for _ in range(38)])
     plan = plan_rows(index, cu_seqlens=offsets(lengths), memories=4, shared=True)
     widths = [size * key_dim, size * key_dim, size * value_dim]
     buckets = plan.cu_rows.numel() - 1
-    rows = torch.randn(38 * slots, sum(widths[1:]) + 8, requires_grad=True)
+    rows = torch.randn(38 * slots, sum(widths[1:]), requires_grad=True)
     tokens = torch.randn(38, widths[0], requires_grad=True)
     convs = [torch.randn(w, 4, requires_grad=True) for w in widths] if convolves else []
     tails = [torch.randn(buckets, 3, len(w), requires_grad=True) for w in convs]
@@ -284,7 +284,7 @@ def test_make_heads(convolves: bool, key_dim: int, value_dim: int) -> None:
             rows, tokens=tokens, plan=plan, convs=convs, tails=tails,
             heads=size, key_dim=key_dim, value_dim=value_dim,
         )  # fmt: skip
-        outputs = [made.q, made.k, made.v, made.rest, *made.tails]
+        outputs = [made.q, made.k, made.v, *made.tails]
         results.append(_gradients(outputs, [rows, tokens, *convs, *tails]))
     _close(results[1], results[0])
 
@@ -310,7 +310,7 @@ def test_buckets_begin_anywhere_in_the_runs_of_a_program(
     count = sum(lengths)
     index = torch.stack([torch.randperm(3)[:1] for _ in range(count)])
     plan = plan_rows(index, cu_seqlens=offsets(lengths), memories=3, shared=True)
-    rows = torch.randn(count * 2, 40, requires_grad=True)
+    rows = torch.randn(count * 2, 32, requires_grad=True)
     tokens = torch.randn(count, 16, requires_grad=True)
     convs = [torch.randn(16, width, requires_grad=True) for _ in range(3)]
     tails = [torch.randn(len(lengths) * 4, width - 1, 16, requires_grad=True) for _ in range(3)]

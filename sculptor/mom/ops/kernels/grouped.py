@@ -32,6 +32,16 @@ def padded_grouped_linear(x: Tensor, *, weight: Tensor, plan: RowPlan) -> Tensor
     return out
 
 
+def split_grouped_linear(
+    x: Tensor, *, weight: Tensor, plan: RowPlan, widths: list[int]
+) -> tuple[Tensor, Tensor]:
+    """Return the first columns of `grouped_linear`, and the others."""
+    rows, rest, _ = padded_grouped_linear(x, weight=weight, plan=plan).split(
+        [*widths, -weight.shape[2] % COLUMN_STEP], dim=1
+    )
+    return rows.contiguous(), rest.contiguous()
+
+
 class _GroupedLinear(torch.autograd.Function):
     @staticmethod
     def forward(

@@ -39,7 +39,7 @@ def make_heads(
     widths = (heads * key_dim, heads * value_dim)
     weights = [w.float().contiguous() for w in convs]
     olds = [t.contiguous() for t in tails]
-    q, k, v, rest = _Heads.apply(
+    q, k, v = _Heads.apply(
         rows, tokens, plan.token, plan.row, plan.cu_rows, at.segment, at.place,
         (heads, key_dim, value_dim), *weights, *olds,
     )  # fmt: skip
@@ -51,7 +51,7 @@ def make_heads(
             next_tails(x, tails=t, cu_seqlens=plan.cu_rows)
             for x, t in zip(cut, olds[1:], strict=True)
         ]
-    return Heads(q=q, k=k, v=v, rest=rest, tails=tuple(after))
+    return Heads(q=q, k=k, v=v, tails=tuple(after))
 
 
 def _gathered_tails(tokens: Tensor, plan: RowPlan, tails: Tensor) -> Tensor:
@@ -97,12 +97,12 @@ class _Heads(torch.autograd.Function):
         place: Tensor,
         sizes: tuple[int, int, int],
         *convs: Tensor,
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    ) -> tuple[Tensor, Tensor, Tensor]:
         parts = _parts(rows, tokens, token, sizes, convs)
         q, k, v = (_forward(part, segment, place, heads=sizes[0]) for part in parts)
         ctx.save_for_backward(rows, tokens, token, row, cu_rows, segment, place, *convs)
         ctx.sizes = sizes
-        return q, k, v, rows[:, sum(_widths(sizes)) :].contiguous()
+        return q, k, v
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
@@ -110,7 +110,6 @@ class _Heads(torch.autograd.Function):
         key_width, value_width = _widths(ctx.sizes)
         parts = _parts(rows, tokens, token, ctx.sizes, tuple(convs))
         drows, dtokens = torch.empty_like(rows), torch.empty_like(tokens)
-        drows[:, key_width + value_width :] = gradients[3]
         into = (dtokens, drows[:, :key_width], drows[:, key_width : key_width + value_width])
         dweights: list[Tensor | None] = []
         dtails: list[Tensor | None] = []
