@@ -12,16 +12,16 @@ TILES: dict[str, list[dict[str, int]]] = {
     "chunk_uw_kernel": [{"BK": 32, "BV": 32}, {"BK": 128, "BV": 128}],
     "chunk_states_kernel": [{"BV": 16}, {"BV": 32}, {"BV": 64}, {"BV": 128}],
     "chunk_output_kernel": [{"BV": 32}, {"BV": 128}, {"BK": 32}],
-    "local_gradient_kernel": [{"BK": 32}, {"BV": 32}, {"BK": 128, "BV": 128}],
+    "local_gradient_kernel": [{"BV": 32}, {"BV": 128}],
+    "met_states_kernel": [{"BK": 64}, {"BV": 128}, {"BK": 64, "BV": 128}],
     "state_gradient_kernel": [{"BV": 16}, {"BV": 32}, {"BV": 64}],
     "key_gradient_kernel": [{"BV": 32}, {"BV": 128}],
     "erase_gradient_kernel": [{"BK": 32, "BV": 32}, {"BK": 128, "BV": 128}],
     "grouped_linear_kernel": [{"BM": 64}, {"BN": 128}, {"BN": 64}, {"BD": 32}, {"BD": 128}],
     "grouped_weight_kernel": [{"BM": 32}, {"BM": 128}, {"BN": 128}, {"BD": 64}, {"BD": 128}],
     "sum_rows_kernel": [{"BT": 4}, {"BT": 16}, {"BD": 128}, {"BD": 512}],
-    "heads_kernel": [{"BT": 8}, {"BT": 16}, {"BT": 64}],
-    "heads_gradient_kernel": [],
-    "heads_return_kernel": [{"BT": 8}, {"BT": 16}, {"BT": 64}],
+    "heads_kernel": [{"TILES": 16}, {"TILES": 64}, {"AHEAD": 4}, {"TILES": 48, "AHEAD": 3}],
+    "heads_gradient_kernel": [{"AHEAD": 1}, {"AHEAD": 3}],
     "invert_blocks_kernel": [],
 }
 """Other tiles, a few at a time. How much a program of `heads_gradient_kernel` takes, and the key
@@ -53,7 +53,8 @@ def described(setting: Setting) -> str:
 
 def _pipelines(kernel: str, present: Setting, case: Case) -> bool:
     """Whether the kernel has a loop of more than one round, so that stages mean anything."""
-    if kernel in ("invert_blocks_kernel", "heads_kernel", "heads_return_kernel", "sum_rows_kernel"):
+    own = ("heads_kernel", "heads_gradient_kernel")  # say themselves how many rows are under way
+    if kernel in ("invert_blocks_kernel", "sum_rows_kernel", *own):
         return False
     tiles = present.tiles
     channels = tiles.get("BK", case.first) < case.first or tiles.get("BV", 0) < case.second

@@ -29,10 +29,9 @@ from sculptor.mom.layers.mixer import Mixer
 
 ORDER = (
     "erase_gradient_kernel", "key_gradient_kernel", "grouped_weight_kernel",
-    "grouped_linear_kernel", "state_gradient_kernel", "chunk_states_kernel",
+    "grouped_linear_kernel", "state_gradient_kernel", "met_states_kernel", "chunk_states_kernel",
     "heads_gradient_kernel", "chunk_uw_kernel", "invert_blocks_kernel", "chunk_gram_kernel",
-    "chunk_output_kernel", "local_gradient_kernel", "heads_kernel", "heads_return_kernel",
-    "sum_rows_kernel",
+    "chunk_output_kernel", "local_gradient_kernel", "heads_kernel", "sum_rows_kernel",
 )  # fmt: skip
 """Costliest first, by what a training step of a card showed."""
 

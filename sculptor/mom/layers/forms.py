@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from sculptor.mom.layers.config import MixerConfig
 from sculptor.mom.ops.chunk import chunk_delta_rule
@@ -40,6 +41,15 @@ def convolve(
     return short_conv(x, weight=weight, tails=tails, cu_seqlens=cu_seqlens)
 
 
+def linear(x: Tensor, *, weight: Tensor, kernels: bool) -> tuple[Tensor, Tensor]:
+    """Return ``x [N, d] @ weight [C, d]^T``, and ``x`` for the next who reads it."""
+    if kernels:
+        from sculptor.mom.ops.kernels import linear
+
+        return linear.linear(x, weight=weight)
+    return functional.linear(x, weight.to(x.dtype)), x
+
+
 def project(
     config: MixerConfig, x: Tensor, *, weight: Tensor, plan: RowPlan, kernels: bool
 ) -> tuple[Callable[..., Heads], Tensor, Tensor]:
@@ -51,7 +61,7 @@ def project(
         return make_heads, rows, rest
     from sculptor.mom.ops.kernels import delta, grouped, heads
 
-    rows, rest = grouped.split_grouped_linear(x, weight=weight, plan=plan, widths=widths)
+    rows, rest = grouped.grouped_linear(x, weight=weight, plan=plan, wide=widths[0])
     fits = delta.fits(key_dim=config.key_dim, value_dim=config.value_dim)
     return heads.make_heads if fits and rows.shape[0] else make_heads, rows, rest
 

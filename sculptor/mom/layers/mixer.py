@@ -128,18 +128,18 @@ class Mixer(nn.Module):
                 kernels=kernels,
             )
             tails.append(tail)
-        chosen = self.pick(x)
+        chosen, x = self.pick(x)
         plan = forms.make_plan(c, self._read(chosen), cu_seqlens=cu_seqlens, kernels=kernels)
         held = () if c.conv == "before" else state.tails
+        z, x = forms.linear(x, weight=self.gate, kernels=kernels)
         made, rest = self._make_heads(x, plan, tails=held, carries=carries)
         tails += [forms.from_buckets(tail, groups=c.groups) for tail in made.tails]
-        beta, gate = torch.split(rest, self.sections[2:], dim=1)
-        writes = self._writes(chosen, plan)
+        g, beta = self._gates(rest, made=made, plan=plan, writes=self._writes(chosen, plan))
         o, memories = forms.run_rule(
             c,
             made,
-            g=self.log_decay(gate, memory=plan.memory, writes=writes),
-            beta=self.write_strength(beta, rows=made.v, writes=writes),
+            g=g,
+            beta=beta,
             cu_seqlens=plan.cu_rows,
             state=state.memories,
             fresh=fresh,
@@ -152,7 +152,7 @@ class Mixer(nn.Module):
             o,
             weights=self.mix_weights(chosen),
             plan=plan,
-            z=self.output_gate(x),
+            z=torch.unflatten(z, 1, (c.heads, c.value_dim)),
             norm=self.norm,
             kernels=kernels,
         )
@@ -161,14 +161,23 @@ class Mixer(nn.Module):
             return y, state, chosen
         return y, MixerState(memories=memories, tails=tuple(tails)), chosen
 
-    def pick(self, x: Tensor) -> Route:
-        """Return where tokens ``x [N, d]`` go; convolved ones where that is done before routing."""
+    def pick(self, x: Tensor) -> tuple[Route, Tensor]:
+        """Return where tokens ``x [N, d]`` go; convolved ones where that is done before routing.
+
+        The second is ``x`` handed through: with kernels, gradients of its later uses are added to
+        the router's in one pass (`sculptor.mom.ops.kernels.route`).
+        """
         c = self.config
-        if c.read != "keyed":
-            return route(x, weight=self.router, top_k=c.top_k)
-        projections = self.memory[-1, :, : c.key_width].t(), self.query
-        key, query = (self.normed(functional.linear(x, w.to(x.dtype))) for w in projections)
-        return route_by_key(key.flatten(1), query.flatten(1), weight=self.router, top_k=c.top_k)
+        if c.read == "keyed":
+            projections = self.memory[-1, :, : c.key_width].t(), self.query
+            pair = (self.normed(functional.linear(x, w.to(x.dtype))) for w in projections)
+            key, query = (item.flatten(1) for item in pair)
+            return route_by_key(key, query, weight=self.router, top_k=c.top_k), x
+        if self.uses_kernels(x):
+            from sculptor.mom.ops.kernels import route as kernels
+
+            return kernels.route(x, weight=self.router, top_k=c.top_k)
+        return route(x, weight=self.router, top_k=c.top_k), x
 
     def uses_kernels(self, x: Tensor) -> bool:
         """Whether the Triton form runs on ``x``: asked for, or a GPU tensor with Triton there.
@@ -204,6 +213,27 @@ class Mixer(nn.Module):
         """Return ``beta [R, H]`` in at least fp32; one where the rule does not learn it."""
         beta = gates.write_strength(self.config, raw, rows=rows)
         return beta if writes is None else beta * writes.unsqueeze(1)
+
+    def _gates(
+        self, rest: Tensor, *, made: Heads, plan: RowPlan, writes: Tensor | None
+    ) -> tuple[Tensor | None, Tensor]:
+        """Return log-decay and write strength of rows from their raw columns ``rest [R, X]``."""
+        rule = self.config.rule
+        if self.uses_kernels(rest) and rule.decay == "head" and rule.learns_beta and len(rest):
+            from sculptor.mom.ops.kernels.gates import head_gates
+
+            return head_gates(
+                rest,
+                a_log=self.a_log,
+                dt_bias=self.dt_bias,
+                beta_max=self.config.beta_max,
+                writes=writes,
+            )
+        beta, gate = torch.split(rest, self.sections[2:], dim=1)
+        return (
+            self.log_decay(gate, memory=plan.memory, writes=writes),
+            self.write_strength(beta, rows=made.v, writes=writes),
+        )
 
     def _read(self, chosen: Route) -> Tensor:
         """Return the routed memories that each token reads, ``[N, top_k]`` or every one."""
@@ -246,10 +276,11 @@ class Mixer(nn.Module):
         """
         c = self.config
         kernels = self.uses_kernels(x)
+        tokens, x = forms.linear(x, weight=self.query, kernels=kernels)
         make, rows, rest = forms.project(c, x, weight=self.memory, plan=plan, kernels=kernels)
         made = make(
             rows,
-            tokens=functional.linear(x, self.query.to(x.dtype)),
+            tokens=tokens,
             plan=plan,
             convs=list(self.convs) if tails else [],
             tails=[forms.to_buckets(tail) for tail in tails],

@@ -22,7 +22,7 @@ def step_mixer(mixer: Mixer, x: Tensor, *, state: MixerState) -> Tensor:
     c = mixer.config
     if c.conv == "before":
         x = _push_rows(x, weight=mixer.convs[0], tail=state.tails[0])
-    chosen = mixer.pick(x)
+    chosen, x = mixer.pick(x)
     memory, writes = _visits(mixer, chosen)
     weights = mixer.mix_weights(chosen)
     if _fits_kernels(mixer, x):

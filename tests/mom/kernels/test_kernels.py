@@ -13,7 +13,7 @@ from sculptor.mom.ops.kernels import block, conv, delta, grouped, heads, mix, ro
 from sculptor.mom.ops.kernels.launches import MEASURED, Case, Setting
 from sculptor.mom.ops.kernels.pieces import piece_rows
 from sculptor.mom.ops.naive import naive_step
-from sculptor.mom.ops.routing import plan_rows
+from sculptor.mom.ops.routing import RowPlan, plan_rows
 from tests.mom.helpers import offsets, relative
 
 
@@ -177,7 +177,7 @@ def test_delta_rule_of_bf16_rows(key_dim: int) -> None:
 
 
 def test_only_a_few_long_segments_are_cut_into_pieces() -> None:
-    assert piece_rows(rows=65_536 * 3, longest=65_536, programs=160, chunk=64) == 2048
+    assert piece_rows(rows=65_536 * 3, longest=65_536, programs=160, chunk=64) == 4096
     assert piece_rows(rows=65_536 * 3, longest=65_536, programs=2560, chunk=64) == 0
     assert piece_rows(rows=8192, longest=2048, programs=160, chunk=64) == 0
     with pytest.raises(ValueError, match="multiple of chunk=32"):
@@ -250,16 +250,18 @@ def test_row_plan(lengths, memories, top_k, shared) -> None:
         assert getattr(got, name).tolist() == getattr(want, name).tolist(), name
 
 
-@pytest.mark.parametrize(("inner", "columns"), [(24, 37), (130, 150)])
+@pytest.mark.parametrize(("inner", "wide", "columns"), [(24, 32, 37), (130, 150, 150)])
 @pytest.mark.parametrize("least_rows", [4096, 16])
-def test_grouped_linear(inner: int, columns: int, least_rows: int, monkeypatch) -> None:
+def test_grouped_linear(inner, wide, columns, least_rows: int, monkeypatch) -> None:
     monkeypatch.setattr(grouped, "_LEAST_ROWS", least_rows)  # 16: parts of a group are summed
     index = torch.stack([torch.randperm(4)[:2] for _ in range(33)])
     plan = plan_rows(index, cu_seqlens=offsets([20, 13]), memories=5, shared=True)
     x = torch.randn(33, inner, requires_grad=True)
     weight = torch.randn(6, inner, columns, requires_grad=True)
     want = _gradients([plain_grouped.grouped_linear(x, weight=weight, plan=plan)], (x, weight))
-    got = _gradients([grouped.grouped_linear(x, weight=weight, plan=plan)], (x, weight))
+    rows, rest = grouped.grouped_linear(x, weight=weight, plan=plan, wide=wide)
+    assert rows.shape == (99, wide)
+    got = _gradients([torch.cat([rows, rest], dim=1)], (x, weight))
     _close(got[:2], want[:2])
     _close([got[2][:4], got[2][5]], [want[2][:4], want[2][5]])
     assert got[2][4].abs().max() == 0  # memory 4 got no row, so its weights get no gradient
@@ -303,26 +305,64 @@ def test_buckets_begin_anywhere_in_the_runs_of_a_program(
     width: int, tiles: dict[str, int], lengths: list[int], monkeypatch
 ) -> None:
     """Within a run, at its first rows, and where a program with others of one bucket meets it."""
-    case = Case(16, width, False)
-    for name in ("heads_kernel", "heads_gradient_kernel", "heads_return_kernel"):
-        own = {k: v for k, v in tiles.items() if k != "AHEAD" or name != "heads_return_kernel"}
-        monkeypatch.setitem(MEASURED, (name, case), Setting(tiles=own))
-    count = sum(lengths)
-    index = torch.stack([torch.randperm(3)[:1] for _ in range(count)])
+    index = torch.stack([torch.randperm(3)[:1] for _ in range(sum(lengths))])
     plan = plan_rows(index, cu_seqlens=offsets(lengths), memories=3, shared=True)
-    rows = torch.randn(count * 2, 32, requires_grad=True)
-    tokens = torch.randn(count, 16, requires_grad=True)
-    convs = [torch.randn(16, width, requires_grad=True) for _ in range(3)]
-    tails = [torch.randn(len(lengths) * 4, width - 1, 16, requires_grad=True) for _ in range(3)]
-    results = []
-    for make in (make_heads, heads.make_heads):
-        made = make(
-            rows, tokens=tokens, plan=plan, convs=convs, tails=tails, heads=1, key_dim=16,
-            value_dim=16,
-        )  # fmt: skip
-        outputs = [made.q, made.k, made.v, *made.tails]
-        results.append(_gradients(outputs, [rows, tokens, *convs, *tails]))
-    _close(results[1], results[0])
+    _launch_heads(tiles, width, monkeypatch)
+    inputs = _one_head(plan, width=width)
+    want = _heads_gradients(make_heads, plan, inputs)
+    _close(_heads_gradients(heads.make_heads, plan, inputs), want)
+
+
+@pytest.mark.parametrize("behind", [0, 1, 2])
+def test_a_bucket_that_begins_behind_a_run_takes_nothing_from_its_rows(
+    behind: int, monkeypatch
+) -> None:
+    """The second program sees it in none of its own rows, but in those it goes on for."""
+    plan = _two_buckets(8 + behind, 2)
+    _launch_heads({"BT": 1, "TILES": 4, "AHEAD": 2}, 4, monkeypatch)
+    inputs = _one_head(plan, width=4)
+    want = _heads_gradients(make_heads, plan, inputs)
+    _close(_heads_gradients(heads.make_heads, plan, inputs), want)
+
+
+def test_tails_without_a_gradient_leave_all_other_gradients_as_they_are(monkeypatch) -> None:
+    plan = _two_buckets(7, 5)
+    _launch_heads({"BT": 2, "TILES": 4, "AHEAD": 1}, 4, monkeypatch)
+    inputs = _one_head(plan, width=4)
+    with_tails = _heads_gradients(heads.make_heads, plan, inputs)
+    fixed = [*inputs[:5], *(x.detach() for x in inputs[5:])]
+    without = _heads_gradients(heads.make_heads, plan, fixed)
+    assert len(with_tails) == len(without) + 3
+    assert all(torch.equal(a, b) for a, b in zip(with_tails, without, strict=False))
+
+
+def _launch_heads(tiles: dict[str, int], width: int, monkeypatch) -> None:
+    for name in ("heads_kernel", "heads_gradient_kernel"):
+        monkeypatch.setitem(MEASURED, (name, Case(16, width, False)), Setting(tiles=tiles))
+
+
+def _two_buckets(*lengths: int) -> RowPlan:
+    index = torch.arange(len(lengths)).repeat_interleave(torch.tensor(lengths)).unsqueeze(1)
+    return plan_rows(index, cu_seqlens=offsets([sum(lengths)]), memories=2, shared=False)
+
+
+def _one_head(plan: RowPlan, *, width: int) -> list[torch.Tensor]:
+    """Return rows, tokens, three weights and three tails of a head with 16 channels."""
+    buckets = plan.cu_rows.numel() - 1
+    sizes = [(plan.token.numel(), 32), (plan.row.shape[0], 16)]
+    sizes += [(16, width)] * 3 + [(buckets, width - 1, 16)] * 3
+    return [torch.randn(*size, requires_grad=True) for size in sizes]
+
+
+def _heads_gradients(make, plan: RowPlan, inputs: list[torch.Tensor]) -> list[torch.Tensor]:
+    """Return the outputs, then the gradients of those ``inputs`` that need one."""
+    rows, tokens, *others = inputs
+    made = make(
+        rows, tokens=tokens, plan=plan, convs=others[:3], tails=others[3:], heads=1, key_dim=16,
+        value_dim=16,
+    )  # fmt: skip
+    outputs = [made.q, made.k, made.v, *made.tails]
+    return _gradients(outputs, [x for x in inputs if x.requires_grad])
 
 
 @pytest.mark.parametrize("gate", ["swish", "sigmoid"])

@@ -195,7 +195,7 @@ def test_a_query_is_sent_where_the_same_key_was_written() -> None:
     with torch.no_grad():
         mixer.query.copy_(mixer.memory[-1, :, :key_width].t())
     x = torch.randn(64, 10)
-    chosen = mixer.pick(x)
+    chosen, _ = mixer.pick(x)
     assert chosen.reads is not None
     assert torch.equal(chosen.reads.argmax(1), chosen.index[:, 0])
     assert len(chosen.index.unique()) > 1

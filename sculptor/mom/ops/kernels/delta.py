@@ -12,8 +12,12 @@ from sculptor.mom.ops.kernels.launches import Case, chunk_rows, launch, setting
 from sculptor.mom.ops.kernels.pieces import Cut, piece_rows
 from sculptor.mom.ops.kernels.walk import Pieces, Plan, Walk, WalkBack
 
-STATES_BYTES = 2**29
+STATES_BYTES = 2**28
 """How much memory the states that chunks meet may take; more heads go one after the other."""
+
+
+MULTIPROCESSORS = 132
+"""Those of an H200."""
 
 
 def fits(*, key_dim: int, value_dim: int) -> bool:
@@ -30,9 +34,9 @@ def make_plan(
     """
     rows, heads, key_dim = q.shape
     value_dim, short = v.shape[2], v.element_size() == 2
+    tile = setting("chunk_states_kernel", Case(key_dim, value_dim, short)).tiles["BV"]
+    programs = segments * heads * (value_dim // tile)
     if piece is None:
-        tile = setting("chunk_states_kernel", Case(key_dim, value_dim, short)).tiles["BV"]
-        programs = segments * heads * (value_dim // tile)
         piece = piece_rows(rows=rows, longest=longest, programs=programs, chunk=chunk)
     one_head = (rows // chunk + segments) * key_dim * value_dim * v.element_size()
     precision = "tf32" if short else "tf32x3"
@@ -46,6 +50,7 @@ def make_plan(
         precision=precision if q.is_cuda else "ieee",
         piece=piece,
         steps=-(-min(rows, longest) // piece) if piece else 1,
+        few=not piece and programs < MULTIPROCESSORS,
     )
 
 
@@ -111,20 +116,21 @@ class _DeltaRule(torch.autograd.Function):
         cut = Cut.of(cu_seqlens, rows=q.shape[0], size=plan.chunk)
         start, length = cut.begin, cut.end - cut.begin
         pieces = Pieces.of(cu_seqlens, chunks=cut, rows=q.shape[0], plan=plan)
-        u, w, total, inverse = _solve(k, v, g, beta, start, length, plan)
+        u, w, total, inverse, scores = _solve(q, k, v, g, beta, start, length, plan)
         y, o = torch.empty_like(v), torch.empty_like(v)
         walk = Walk(rows=(k, u, w, total), y=y, pieces=pieces, plan=plan)
         step_map, begin = walk.first_states(state)
         ends = total.new_empty(pieces.count, *plan.state_shape) if carries else None
-        states = walk.states_buffer()
+        states = pieces.states_buffer(plan, like=v)
         for head, count in _heads_in_turn(plan):
             walk.run("pass", begin, ends, states=states, head=head, count=count)
             launch(
                 kernels.chunk_output_kernel, _by_value_tile(pieces.chunks, count, plan),
-                q, k, y, total, states, o, start, length, scale, head,
+                q, y, total, scores, states, o, start, length, scale, head,
                 HS=plan.heads_at_once, V=plan.value_dim, **_sizes(plan), case=plan.case,
             )  # fmt: skip
-        ctx.save_for_backward(q, k, v, beta, total, inverse, w, y, start, length, step_map, begin)
+        kept = q, k, v, beta, total, inverse, scores, w, y
+        ctx.save_for_backward(*kept, start, length, step_map, begin)
         ctx.plan, ctx.scale, ctx.pieces = plan, scale, pieces
         ctx.set_materialize_grads(False)
         if ends is None:
@@ -133,40 +139,42 @@ class _DeltaRule(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
-        q, k, v, beta, total, inverse, w, y, start, length, step_map, begin = ctx.saved_tensors
+        q, k, v, beta, total, inverse, scores, w, y, *where = ctx.saved_tensors
+        start, length, step_map, begin = where
         plan, scale, pieces = ctx.plan, ctx.scale, ctx.pieces
         do, dfinal = _wanted(gradients, v=v, segments=ctx.pieces.cut.first.numel(), plan=plan)
-        dy, dq, dk, dw = (torch.empty_like(x) for x in (v, q, k, k))
+        dy, dq, dk = (torch.empty_like(x) for x in (v, q, k))
         dbeta, dg = torch.empty_like(beta), torch.empty_like(total)
         sizes = _sizes(plan) | {"V": plan.value_dim}
         launch(
             backward_kernels.local_gradient_kernel, (pieces.chunks, plan.heads),
-            q, k, do, total, dy, start, length, scale, **sizes, case=plan.case,
+            do, scores, dy, start, length, scale, H=plan.heads, V=plan.value_dim, C=plan.chunk,
+            PRECISION=plan.precision, case=plan.case,
         )  # fmt: skip
-        walk = Walk(rows=(k, v, w, total), y=y, pieces=pieces, plan=plan)
-        back = WalkBack(rows=(q, k, w, do, dy, total), scale=scale, pieces=pieces, plan=plan)
+        rows = (q, k, w, do, dy, total)
+        back = WalkBack(rows=rows, y=y, scale=scale, pieces=pieces, plan=plan)
         dlast = back.last_states(dfinal, step_map)
         dstarts = None
         if ctx.needs_input_grad[5]:
             dstarts = total.new_empty(pieces.count, *plan.state_shape)
-        states, dstates = walk.states_buffer(), walk.states_buffer()
+        states, dstates = (pieces.states_buffer(plan, like=v) for _ in range(2))
         tiles = plan.key_dim // setting("key_gradient_kernel", plan.case).tiles["BK"]
-        by_tile = total.new_empty(*total.shape, tiles)
+        dw = k.new_empty(k.shape[0], plan.heads_at_once, plan.key_dim)
+        by_tile = total.new_empty(*dw.shape[:2], tiles)
         sizes["HS"] = plan.heads_at_once
         for head, count in _heads_in_turn(plan):
-            walk.run("again", begin, None, states=states, head=head, count=count)
+            back.meet(begin, states=states, head=head, count=count)
             back.run("pass", dlast, dstarts, dstates=dstates, head=head, count=count)
             launch(
                 backward_kernels.key_gradient_kernel, (pieces.chunks * tiles, count),
                 q, k, do, y, dy, total, states, dstates, dq, dk, dw, by_tile, start, length, scale,
                 head, **sizes, case=plan.case,
             )  # fmt: skip
-        del sizes["HS"]
-        launch(
-            backward_kernels.erase_gradient_kernel, (pieces.chunks, plan.heads),
-            k, v, beta, total, inverse, dy, dw, dk, dbeta, dg, by_tile, start, length, **sizes,
-            TILES=tiles, case=plan.case,
-        )  # fmt: skip
+            launch(
+                backward_kernels.erase_gradient_kernel, (pieces.chunks, count),
+                k, v, beta, total, inverse, dy, dw, dk, dbeta, dg, by_tile, start, length, head,
+                **sizes, TILES=tiles, case=plan.case,
+            )  # fmt: skip
         dstate = None
         if dstarts is not None:
             dstate = pieces.first(dstarts, empty=dfinal if plan.piece else None)
@@ -174,17 +182,24 @@ class _DeltaRule(torch.autograd.Function):
 
 
 def _solve(
-    k: Tensor, v: Tensor, g: Tensor, beta: Tensor, start: Tensor, length: Tensor, plan: Plan
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Return ``U``, ``W``, the running log-decay and the triangular inverse of every chunk."""
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    g: Tensor,
+    beta: Tensor,
+    start: Tensor,
+    length: Tensor,
+    plan: Plan,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Return ``U``, ``W``, running log-decay, triangular inverse and scores of every chunk."""
     grid = (start.numel(), plan.heads)
     total = torch.empty_like(g)
     gram = total.new_empty(*grid, plan.chunk, plan.chunk)
-    inverse = v.new_empty(gram.shape)
+    inverse, scores = v.new_empty(gram.shape), v.new_empty(gram.shape)
     u, w = torch.empty_like(v), torch.empty_like(k)
     sizes = _sizes(plan)
     launch(
-        kernels.chunk_gram_kernel, grid, k, g, beta, start, length, total, gram, **sizes,
+        kernels.chunk_gram_kernel, grid, q, k, g, beta, start, length, total, gram, scores, **sizes,
         case=plan.case,
     )  # fmt: skip
     launch(
@@ -194,7 +209,7 @@ def _solve(
         kernels.chunk_uw_kernel, grid, k, v, beta, total, gram, inverse, u, w, start, length,
         V=plan.value_dim, **sizes, case=plan.case,
     )  # fmt: skip
-    return u, w, total, inverse
+    return u, w, total, inverse, scores
 
 
 def _wanted(

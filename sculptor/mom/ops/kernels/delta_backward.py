@@ -11,40 +11,19 @@ With ``dS'`` the gradient of a chunk's outgoing state::
     dT = dY (beta V)^T + dW (beta e^G K)^T  dL = -tril(T^T dT T^T, -1)
 
 Gradients of the running log-decay ``G`` are gathered per row and summed to those of ``g``.
-What chunks meet (``states dstates``) holds the ``HS`` heads from ``head`` on, so that the heads of
-many rows can go one after the other through the same memory. No matrix of a chunk's rows by its
-rows goes from one launch to another: each is made where it is used.
+``P`` are the forward pass's scores. The serial pass is in `walk_kernels`.
 """
 
 import triton
 import triton.language as tl
 
-from sculptor.mom.ops.kernels.delta_forward import chunk_decay, find_tile, find_walk
-
-
-@triton.jit
-def chunk_scores(
-    q, k, run, inside,
-    H: tl.constexpr, K: tl.constexpr, C: tl.constexpr, BK: tl.constexpr, PRECISION: tl.constexpr,
-):  # fmt: skip
-    """Return ``tril(Q K^T D)`` of the chunk and head that ``q k`` point to."""
-    at = tl.arange(0, C)
-    scores = tl.zeros([C, C], dtype=tl.float32)
-    for first in range(0, K, BK):
-        spot = at[:, None] * (H * K) + first + tl.arange(0, BK)[None, :]
-        queries = tl.load(q + spot, mask=inside[:, None], other=0.0)
-        keys = tl.load(k + spot, mask=inside[:, None], other=0.0)
-        scores += tl.dot(queries, tl.trans(keys), input_precision=PRECISION)
-    seen = at[:, None] >= at[None, :]
-    gap = tl.where(seen, run[:, None] - run[None, :], 0.0)
-    return tl.where(seen, scores * tl.exp(gap), 0.0)
+from sculptor.mom.ops.kernels.delta_forward import chunk_decay, find_tile
 
 
 @triton.jit
 def local_gradient_kernel(
-    q, k, do, total, dy, start, length, scale,
-    H: tl.constexpr, K: tl.constexpr, V: tl.constexpr, C: tl.constexpr,
-    BK: tl.constexpr, BV: tl.constexpr, PRECISION: tl.constexpr,
+    do, scores, dy, start, length, scale,
+    H: tl.constexpr, V: tl.constexpr, C: tl.constexpr, BV: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
     """Write ``dY = scale P^T dO``, the part that stays inside a chunk."""
     n, h = tl.program_id(0).to(tl.int64), tl.program_id(1)
@@ -54,84 +33,14 @@ def local_gradient_kernel(
     at = tl.arange(0, C)
     inside = at < rows
     lead = tl.load(start + n) * H + h
-    q += lead * K
-    k += lead * K
     do += lead * V
     dy += lead * V
-    run = chunk_decay(total + lead, rows, H, C)
-    scores = chunk_scores(q, k, run, inside, H, K, C, BK, PRECISION)
+    seen = tl.load(scores + (n * H + h) * C * C + at[None, :] * C + at[:, None])
     for first in range(0, V, BV):
         spot = at[:, None] * (H * V) + first + tl.arange(0, BV)[None, :]
-        tile = tl.load(do + spot, mask=inside[:, None], other=0.0)
-        out = tl.dot(tl.trans(scores).to(tile.dtype), tile, input_precision=PRECISION)
-        tl.store(dy + spot, (scale * out).to(dy.dtype.element_ty), mask=inside[:, None])
-
-
-@triton.jit
-def state_gradient_kernel(
-    q, k, w, do, dy, total, dfinal, dstate, dstates, begin, end, first, scale, head, heads,
-    H: tl.constexpr, HS: tl.constexpr, K: tl.constexpr, V: tl.constexpr, C: tl.constexpr,
-    BV: tl.constexpr, KIND: tl.constexpr, EMPTY: tl.constexpr, KEEPS: tl.constexpr,
-    PRECISION: tl.constexpr,
-):  # fmt: skip
-    """Carry the state's gradient back through a piece.
-
-    ``KIND`` is ``pass`` to complete ``dY`` on the way, ``rest`` for ``dstate`` alone: a piece
-    turns dS' into ``map^T @ dS' + rest``. ``EMPTY`` begins at nothing in place of ``dfinal``, and
-    only ``KEEPS`` writes ``dstate``.
-    """
-    tile, here, p = find_walk(heads, V // BV)
-    h = head + here
-    key, at = tl.arange(0, K), tl.arange(0, C)
-    value = tile * BV + tl.arange(0, BV)
-    low = tl.load(begin + p)
-    length = (tl.load(end + p) - low).to(tl.int32)
-    chunks = (length + C - 1) // C
-    behind = tl.maximum(chunks - 1, 0).to(tl.int64)
-    lead = (low + behind * C) * H + h
-    q += lead * K
-    k += lead * K
-    w += lead * K
-    do += lead * V
-    dy += lead * V
-    total += lead
-    dstates += ((tl.load(first + p) + behind) * HS + here) * K * V
-    spot = key[:, None] * V + value[None, :]
-    by_key = at[:, None] * (H * K) + key[None, :]
-    by_value = at[:, None] * (H * V) + value[None, :]
-    now = tl.zeros([K, BV], dtype=tl.float32)
-    if not EMPTY:
-        now += tl.load(dfinal + (p * H + h) * K * V + spot)
-    for back in range(chunks):
-        left = length - (chunks - 1 - back) * C
-        inside = at < left
-        if KIND == "pass":
-            tl.store(dstates + spot, now.to(dstates.dtype.element_ty))
-        run = tl.load(total + at * H, mask=inside, other=0.0)
-        last = tl.load(total + (tl.minimum(left, C) - 1) * H)
-        keys = tl.load(k + by_key, mask=inside[:, None], other=0.0)
-        keep = tl.where(inside, tl.exp(last - run), 0.0)
-        fresh = tl.load(dy + by_value, mask=inside[:, None], other=0.0).to(tl.float32)
-        part = tl.dot(keys, now.to(keys.dtype), input_precision=PRECISION)
-        fresh += part * keep[:, None]
-        if KIND == "pass":
-            tl.store(dy + by_value, fresh.to(dy.dtype.element_ty), mask=inside[:, None])
-        erase = tl.load(w + by_key, mask=inside[:, None], other=0.0)
-        queries = tl.load(q + by_key, mask=inside[:, None], other=0.0)
-        answer = tl.load(do + by_value, mask=inside[:, None], other=0.0)
-        answer = (answer * (scale * tl.exp(run))[:, None]).to(queries.dtype)
-        now = now * tl.exp(last)
-        now += tl.dot(tl.trans(queries), answer, input_precision=PRECISION)
-        now -= tl.dot(tl.trans(erase), fresh.to(erase.dtype), input_precision=PRECISION)
-        q -= C * H * K
-        k -= C * H * K
-        w -= C * H * K
-        do -= C * H * V
-        dy -= C * H * V
-        total -= C * H
-        dstates -= HS * K * V
-    if KEEPS:
-        tl.store(dstate + (p * H + h) * K * V + spot, now)
+        answer = tl.load(do + spot, mask=inside[:, None], other=0.0)
+        out = scale * tl.dot(seen, answer, input_precision=PRECISION)
+        tl.store(dy + spot, out.to(dy.dtype.element_ty), mask=inside[:, None])
 
 
 @triton.jit
@@ -142,10 +51,11 @@ def key_gradient_kernel(
 ):  # fmt: skip
     """Write ``dq``, ``dW`` and the read-and-keep part of ``dk`` for a tile of key channels.
 
-    ``dg [R, H, K / BK]`` gets this tile's share of the gradient of ``g``, which moves ``G`` of its
-    own and all later rows of the chunk. What is kept to the chunk's end is moved by later rows
-    alone, so a row's sum takes ``slope`` from itself on and ``kept`` from before it: gathered as
-    gradients of ``G`` and of its last value the two would cancel.
+    ``dw [R, HS, K]`` and ``dg [R, HS, K / BK]`` are of the heads at hand. The latter gets this
+    tile's share of the gradient of ``g``, which moves ``G`` of its own and all later rows of the
+    chunk. What is kept to the chunk's end is moved by later rows alone, so a row's sum takes
+    ``slope`` from itself on and ``kept`` from before it: gathered as gradients of ``G`` and of its
+    last value the two would cancel.
     """
     n, tile, here = find_tile(K // BK)
     h = head + here
@@ -154,12 +64,13 @@ def key_gradient_kernel(
         return
     at = tl.arange(0, C)
     inside = at < rows
-    lead = tl.load(start + n) * H + h
+    row = tl.load(start + n)
+    lead, own = row * H + h, row * HS + here
     q += lead * K
     k += lead * K
     dq += lead * K
     dk += lead * K
-    dw += lead * K
+    dw += own * K
     do += lead * V
     y += lead * V
     dy += lead * V
@@ -185,8 +96,9 @@ def key_gradient_kernel(
         from_keep += tl.dot(fresh, tl.trans(dstate), input_precision=PRECISION)
         from_erase += tl.dot(wanted, tl.trans(state), input_precision=PRECISION)
         touch += tl.sum(state.to(tl.float32) * dstate.to(tl.float32), axis=1)
-    spot = at[:, None] * (H * K) + channel[None, :]
+    spot = at[:, None] * (HS * K) + channel[None, :]
     tl.store(dw + spot, (-from_erase).to(dw.dtype.element_ty), mask=inside[:, None])
+    spot = at[:, None] * (H * K) + channel[None, :]
     run = chunk_decay(total + lead, rows, H, C)
     end = tl.load(total + lead + (rows - 1) * H)
     seen = at[:, None] >= at[None, :]
@@ -205,29 +117,31 @@ def key_gradient_kernel(
     later = at[None, :] >= at[:, None]
     moved = tl.sum(tl.where(later, slope[None, :], kept[None, :]), axis=1)
     moved += tl.exp(end) * tl.sum(touch)
-    tl.store(dg + (lead + at * H) * (K // BK) + tile, moved, mask=inside)
+    tl.store(dg + (own + at * HS) * (K // BK) + tile, moved, mask=inside)
 
 
 @triton.jit
 def erase_gradient_kernel(
-    k, v, beta, total, inverse, dy, dw, dk, dbeta, dg, by_tile, start, length,
-    H: tl.constexpr, K: tl.constexpr, V: tl.constexpr, C: tl.constexpr, BK: tl.constexpr,
-    BV: tl.constexpr, TILES: tl.constexpr, PRECISION: tl.constexpr,
+    k, v, beta, total, inverse, dy, dw, dk, dbeta, dg, by_tile, start, length, head,
+    H: tl.constexpr, HS: tl.constexpr, K: tl.constexpr, V: tl.constexpr, C: tl.constexpr,
+    BK: tl.constexpr, BV: tl.constexpr, TILES: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
     """Put ``dv`` in ``dy``'s place, write ``dbeta dg``; add to ``dk`` what U, W and inverse bring.
 
     The Gram matrix is not read: its sums over rows and columns are those of ``along`` and
     ``across`` with the keys. ``by_tile`` are the other ``TILES`` shares of ``dg``.
     """
-    n, h = tl.program_id(0).to(tl.int64), tl.program_id(1)
+    n, here = tl.program_id(0).to(tl.int64), tl.program_id(1)
+    h = head + here
     rows = tl.load(length + n).to(tl.int32)
     if rows == 0:
         return
     at = tl.arange(0, C)
     inside = at < rows
-    lead = tl.load(start + n) * H + h
+    row = tl.load(start + n)
+    lead, own = row * H + h, row * HS + here
     k += lead * K
-    dw += lead * K
+    dw += own * K
     dk += lead * K
     v += lead * V
     dy += lead * V
@@ -254,7 +168,8 @@ def erase_gradient_kernel(
     for first in range(0, K, BK):
         spot = at[:, None] * (H * K) + first + tl.arange(0, BK)[None, :]
         keys = tl.load(k + spot, mask=inside[:, None], other=0.0)
-        erase = tl.load(dw + spot, mask=inside[:, None], other=0.0)
+        erased = at[:, None] * (HS * K) + first + tl.arange(0, BK)[None, :]
+        erase = tl.load(dw + erased, mask=inside[:, None], other=0.0)
         weighed = (keys * (strength * into)[:, None]).to(erase.dtype)
         outer += tl.dot(erase, tl.trans(weighed), input_precision=PRECISION)
     half = tl.dot(flipped, outer.to(flipped.dtype), input_precision=PRECISION)
@@ -266,7 +181,8 @@ def erase_gradient_kernel(
     for first in range(0, K, BK):
         spot = at[:, None] * (H * K) + first + tl.arange(0, BK)[None, :]
         keys = tl.load(k + spot, mask=inside[:, None], other=0.0)
-        erase = tl.load(dw + spot, mask=inside[:, None], other=0.0)
+        erased = at[:, None] * (HS * K) + first + tl.arange(0, BK)[None, :]
+        erase = tl.load(dw + erased, mask=inside[:, None], other=0.0)
         back = tl.dot(flipped, erase, input_precision=PRECISION)
         along = tl.dot(unweighed, keys, input_precision=PRECISION)
         across = tl.dot(across_rows, keys, input_precision=PRECISION)
@@ -280,5 +196,5 @@ def erase_gradient_kernel(
     tl.store(dbeta + spot, dstrength, mask=inside)
     moved = tl.sum(tl.where(j >= i, dslope[None, :], 0.0), axis=1)
     for tile in tl.static_range(TILES):
-        moved += tl.load(by_tile + spot * TILES + tile, mask=inside, other=0.0)
+        moved += tl.load(by_tile + (own + at * HS) * TILES + tile, mask=inside, other=0.0)
     tl.store(dg + spot, moved, mask=inside)

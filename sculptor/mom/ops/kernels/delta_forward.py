@@ -3,11 +3,12 @@
 # pyright: reportArgumentType=false, reportCallIssue=false, reportAttributeAccessIssue=false
 """The gated delta rule by chunks, forward; see `sculptor.mom.ops.chunk` for the equations.
 
-One launch each for all segments: Gram matrices, inverses of their 16x16 diagonal blocks in place,
-the triangular inverse with U and W, the serial pass over the states, the outputs. Of a Gram matrix
-and of its inverse only the blocks on and below the diagonal are written and read. Rows are
-``[R, H, D]``; a chunk's rows are contiguous, so a chunk is its first row and its length. Pointers
-move by 64-bit scalars, tiles are addressed by 32-bit offsets.
+One launch each for all segments: Gram matrices and scores, inverses of the former's 16x16
+diagonal blocks in place, the triangular inverse with U and W, the serial pass over the states
+(`walk_kernels`), the outputs. Of a Gram matrix and of its inverse only the blocks on and below the
+diagonal are written and read. Rows are ``[R, H, D]``; a chunk's rows are contiguous, so a chunk is
+its first row and its length. Pointers move by 64-bit scalars, tiles are addressed by 32-bit
+offsets.
 """
 
 import triton
@@ -27,10 +28,13 @@ def chunk_decay(total, rows, H: tl.constexpr, C: tl.constexpr):
 
 @triton.jit
 def chunk_gram_kernel(
-    k, g, beta, start, length, total, gram,
+    q, k, g, beta, start, length, total, gram, scores,
     H: tl.constexpr, K: tl.constexpr, C: tl.constexpr, BK: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
-    """Write ``total = cumsum(g)`` and ``gram = tril(beta K K^T D, -1)`` of a chunk and head."""
+    """Write ``total = cumsum(g)``, ``gram = tril(beta K K^T D, -1)``, ``scores = tril(Q K^T D)``.
+
+    One chunk and head; ``scores`` in the dtype of the rows, with the zeros above the diagonal.
+    """
     n, h = tl.program_id(0).to(tl.int64), tl.program_id(1)
     rows = tl.load(length + n).to(tl.int32)
     if rows == 0:
@@ -38,22 +42,28 @@ def chunk_gram_kernel(
     at = tl.arange(0, C)
     inside = at < rows
     lead = tl.load(start + n) * H + h
+    q += lead * K
     k += lead * K
     gram += (n * H + h) * C * C
+    scores += (n * H + h) * C * C
     run = tl.cumsum(tl.load(g + lead + at * H, mask=inside, other=0.0))
     tl.store(total + lead + at * H, run, mask=inside)
     strength = tl.load(beta + lead + at * H, mask=inside, other=0.0)
-    product = tl.zeros([C, C], dtype=tl.float32)
+    alike = tl.zeros([C, C], dtype=tl.float32)
+    asked = tl.zeros([C, C], dtype=tl.float32)
     for first in range(0, K, BK):
-        channel = first + tl.arange(0, BK)
-        place = k + at[:, None] * (H * K) + channel[None, :]
-        tile = tl.load(place, mask=inside[:, None], other=0.0)
-        product += tl.dot(tile, tl.trans(tile), input_precision=PRECISION)
-    later = at[:, None] > at[None, :]
-    gap = tl.where(later, run[:, None] - run[None, :], 0.0)
-    product = tl.where(later, strength[:, None] * product * tl.exp(gap), 0.0)
-    kept = (at[:, None] // 16) >= (at[None, :] // 16)
-    tl.store(gram + at[:, None] * C + at[None, :], product, mask=kept)
+        place = at[:, None] * (H * K) + first + tl.arange(0, BK)[None, :]
+        keys = tl.load(k + place, mask=inside[:, None], other=0.0)
+        queries = tl.load(q + place, mask=inside[:, None], other=0.0)
+        alike += tl.dot(keys, tl.trans(keys), input_precision=PRECISION)
+        asked += tl.dot(queries, tl.trans(keys), input_precision=PRECISION)
+    i, j = at[:, None], at[None, :]
+    fade = tl.exp(tl.where(i >= j, run[:, None] - run[None, :], 0.0))
+    place = i * C + j
+    alike = tl.where(i > j, strength[:, None] * alike * fade, 0.0)
+    tl.store(gram + place, alike, mask=(i // 16) >= (j // 16))
+    asked = tl.where(i >= j, asked * fade, 0.0)
+    tl.store(scores + place, asked.to(scores.dtype.element_ty))
 
 
 @triton.jit
@@ -140,90 +150,12 @@ def find_tile(tiles: tl.constexpr):
 
 
 @triton.jit
-def find_walk(heads, tiles: tl.constexpr):
-    """Return value tile, head and piece of a program of a serial pass.
-
-    The last pieces are begun first, for all heads: the shared memory, which has the most rows,
-    comes last, and a card that begins a long chain late stands idle while it ends.
-    """
-    at = tl.num_programs(0) - 1 - tl.program_id(0)
-    return at % tiles, at // tiles % heads, (at // (tiles * heads)).to(tl.int64)
-
-
-@triton.jit
-def chunk_states_kernel(
-    k, u, w, total, state, final, states, y, begin, end, first, head, heads,
-    H: tl.constexpr, HS: tl.constexpr, K: tl.constexpr, V: tl.constexpr, C: tl.constexpr,
-    BV: tl.constexpr, KIND: tl.constexpr, EMPTY: tl.constexpr, KEEPS: tl.constexpr,
-    PRECISION: tl.constexpr,
-):  # fmt: skip
-    """Carry one piece's state through its chunks, ``BV`` value channels at a time.
-
-    ``KIND`` is ``pass`` to keep what every chunk met; ``again`` to make the same ``states`` from
-    ``y``; ``rest`` and, from the identity with nothing written, ``map`` for ``final`` alone: a
-    piece turns S into ``map @ S + rest``. ``EMPTY`` begins at nothing in place of ``state``, and
-    only ``KEEPS`` writes ``final``. ``states [n, HS, K, V]`` hold the ``HS`` heads from ``head``
-    on.
-    """
-    tile, here, p = find_walk(heads, V // BV)
-    h = head + here
-    key, at = tl.arange(0, K), tl.arange(0, C)
-    value = tile * BV + tl.arange(0, BV)
-    low = tl.load(begin + p)
-    length = (tl.load(end + p) - low).to(tl.int32)
-    lead = low * H + h
-    k += lead * K
-    w += lead * K
-    u += lead * V
-    y += lead * V
-    total += lead
-    states += (tl.load(first + p) * HS + here) * K * V
-    spot = key[:, None] * V + value[None, :]
-    by_key = at[:, None] * (H * K) + key[None, :]
-    by_value = at[:, None] * (H * V) + value[None, :]
-    now = tl.zeros([K, BV], dtype=tl.float32)
-    if not EMPTY:
-        now += tl.load(state + (p * H + h) * K * V + spot)
-    if KIND == "map":
-        now += tl.where(key[:, None] == value[None, :], 1.0, 0.0)
-    for done in range(0, length, C):
-        left = length - done
-        inside = at < left
-        if KIND == "pass" or KIND == "again":
-            tl.store(states + spot, now.to(states.dtype.element_ty))
-        if KIND == "again":
-            fresh = tl.load(y + by_value, mask=inside[:, None], other=0.0).to(tl.float32)
-        else:
-            erase = tl.load(w + by_key, mask=inside[:, None], other=0.0)
-            fresh = -tl.dot(erase, now.to(erase.dtype), input_precision=PRECISION)
-            if KIND != "map":
-                fresh += tl.load(u + by_value, mask=inside[:, None], other=0.0).to(tl.float32)
-        if KIND == "pass":
-            tl.store(y + by_value, fresh.to(y.dtype.element_ty), mask=inside[:, None])
-        run = tl.load(total + at * H, mask=inside, other=0.0)
-        last = tl.load(total + (tl.minimum(left, C) - 1) * H)
-        keys = tl.load(k + by_key, mask=inside[:, None], other=0.0)
-        keep = tl.where(inside, tl.exp(last - run), 0.0)
-        fresh = (fresh * keep[:, None]).to(keys.dtype)
-        now = now * tl.exp(last)
-        now += tl.dot(tl.trans(keys), fresh, input_precision=PRECISION)
-        k += C * H * K
-        w += C * H * K
-        u += C * H * V
-        y += C * H * V
-        total += C * H
-        states += HS * K * V
-    if KEEPS:
-        tl.store(final + (p * H + h) * K * V + spot, now)
-
-
-@triton.jit
 def chunk_output_kernel(
-    q, k, y, total, states, o, start, length, scale, head,
+    q, y, total, scores, states, o, start, length, scale, head,
     H: tl.constexpr, HS: tl.constexpr, K: tl.constexpr, V: tl.constexpr, C: tl.constexpr,
     BK: tl.constexpr, BV: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
-    """Write ``o = scale (e^G Q S + tril(Q K^T D) Y)`` for a chunk, head and value tile."""
+    """Write ``o = scale (e^G Q S + scores Y)`` for a chunk, head and value tile."""
     n, tile, here = find_tile(V // BV)
     h = head + here
     rows = tl.load(length + n).to(tl.int32)
@@ -233,27 +165,21 @@ def chunk_output_kernel(
     inside = at < rows
     lead = tl.load(start + n) * H + h
     q += lead * K
-    k += lead * K
     y += lead * V
     o += lead * V
     states += (n * HS + here) * K * V
+    scores += (n * H + h) * C * C
     value = tile * BV + tl.arange(0, BV)
-    scores = tl.zeros([C, C], dtype=tl.float32)
     out = tl.zeros([C, BV], dtype=tl.float32)
     for first in range(0, K, BK):
         channel = first + tl.arange(0, BK)
         spot = at[:, None] * (H * K) + channel[None, :]
         queries = tl.load(q + spot, mask=inside[:, None], other=0.0)
-        keys = tl.load(k + spot, mask=inside[:, None], other=0.0)
         stored = channel[:, None] * V + value[None, :]
         out += tl.dot(queries, tl.load(states + stored), input_precision=PRECISION)
-        scores += tl.dot(queries, tl.trans(keys), input_precision=PRECISION)
-    run = chunk_decay(total + lead, rows, H, C)
-    seen = at[:, None] >= at[None, :]
-    gap = tl.where(seen, run[:, None] - run[None, :], 0.0)
-    scores = tl.where(seen, scores * tl.exp(gap), 0.0)
+    out = out * tl.exp(chunk_decay(total + lead, rows, H, C))[:, None]
     spot = at[:, None] * (H * V) + value[None, :]
     fresh = tl.load(y + spot, mask=inside[:, None], other=0.0)
-    out = out * tl.exp(run)[:, None]
-    out += tl.dot(scores.to(fresh.dtype), fresh, input_precision=PRECISION)
+    seen = tl.load(scores + at[:, None] * C + at[None, :])
+    out += tl.dot(seen, fresh, input_precision=PRECISION)
     tl.store(o + spot, (scale * out).to(o.dtype.element_ty), mask=inside[:, None])

@@ -6,7 +6,7 @@
 Groups are contiguous row ranges known only on the device, so a program finds its own group: there
 are at most ``R // BM + G`` row tiles, and those past the last one leave at once. Widths are
 constants of the compiled kernel, so that the compiler sees how far rows are aligned and loads 16
-bytes at a time; the caller pads the columns to a multiple of 16.
+bytes at a time.
 """
 
 import triton
@@ -70,12 +70,13 @@ def grouped_linear_kernel(
 @triton.jit
 def grouped_weight_kernel(
     x, dy, dweight, source, offsets,
-    D: tl.constexpr, C: tl.constexpr, G: tl.constexpr, PARTS: tl.constexpr,
+    D: tl.constexpr, C: tl.constexpr, STRIDE: tl.constexpr, G: tl.constexpr, PARTS: tl.constexpr,
     BM: tl.constexpr, BN: tl.constexpr, BD: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
     """``dweight[p, g] = sum over rows r of part p of group g of x[source[r]]^T dy[r]``.
 
-    The last group, which may be the shared memory with the most rows, is begun first.
+    Rows of ``dweight`` are ``STRIDE`` long. The last group, which may be the shared memory with
+    the most rows, is begun first.
     """
     group = G - 1 - tl.program_id(2) // PARTS
     part = tl.program_id(2) % PARTS
@@ -95,7 +96,7 @@ def grouped_weight_kernel(
         mask = inside[:, None] & (column < C)[None, :]
         right = tl.load(dy + row.to(tl.int64)[:, None] * C + column[None, :], mask=mask, other=0.0)
         product += tl.dot(tl.trans(left), right, input_precision=PRECISION)
-    place = (tl.cast(part * G + group, tl.int64) * D + inner[:, None]) * C + column[None, :]
+    place = (tl.cast(part * G + group, tl.int64) * D + inner[:, None]) * STRIDE + column[None, :]
     mask = (inner < D)[:, None] & (column < C)[None, :]
     tl.store(dweight + place, product.to(dweight.dtype.element_ty), mask=mask)
 
@@ -116,3 +117,40 @@ def sum_rows_kernel(
         found = tl.load(rows + row[:, None] * D + inner[None, :], mask=mask, other=0.0)
         total += found.to(tl.float32)
     tl.store(out + n[:, None] * D + inner[None, :], total.to(out.dtype.element_ty), mask=mask)
+
+
+@triton.jit
+def pick_kernel(
+    every, token, memory, out, rows, stride,
+    X: tl.constexpr, BX: tl.constexpr, BT: tl.constexpr,
+):  # fmt: skip
+    """``out[r] = every[token[r], memory[r] * X : memory[r] * X + X]``."""
+    r = tl.program_id(0).to(tl.int64) * BT + tl.arange(0, BT)
+    column = tl.arange(0, BX)
+    inside = r < rows
+    mask = inside[:, None] & (column < X)[None, :]
+    first = tl.load(token + r, mask=inside, other=0) * stride
+    first += tl.load(memory + r, mask=inside, other=0) * X
+    found = tl.load(every + first[:, None] + column[None, :], mask=mask, other=0.0)
+    tl.store(out + r[:, None] * X + column[None, :], found, mask=mask)
+
+
+@triton.jit
+def spread_kernel(
+    rest, place, memory, out, tokens,
+    G: tl.constexpr, SLOTS: tl.constexpr, X: tl.constexpr, BX: tl.constexpr, BT: tl.constexpr,
+):  # fmt: skip
+    """``out[n, g * X : g * X + X]`` is the row that token ``n`` has in memory ``g``, or zero."""
+    n = tl.program_id(0).to(tl.int64) * BT + tl.arange(0, BT)
+    column = tl.arange(0, BX)
+    inside = n < tokens
+    mask = inside[:, None] & (column < X)[None, :]
+    for g in tl.static_range(G):
+        total = tl.zeros([BT, BX], dtype=tl.float32)
+        for slot in tl.static_range(SLOTS):
+            row = tl.load(place + n * SLOTS + slot, mask=inside, other=0)
+            hit = tl.load(memory + row, mask=inside, other=-1) == g
+            spot = rest + row[:, None] * X + column[None, :]
+            total += tl.load(spot, mask=mask & hit[:, None], other=0.0).to(tl.float32)
+        spot = out + n[:, None] * (G * X) + g * X + column[None, :]
+        tl.store(spot, total.to(out.dtype.element_ty), mask=mask)

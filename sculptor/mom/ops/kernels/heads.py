@@ -16,6 +16,7 @@ from torch import Tensor
 from sculptor.mom.ops.heads import L2_EPS, Heads
 from sculptor.mom.ops.kernels import heads_kernels as kernels
 from sculptor.mom.ops.kernels.conv import next_tails, tail_gradient
+from sculptor.mom.ops.kernels.grouped import sum_rows
 from sculptor.mom.ops.kernels.launches import Case, launch, setting
 from sculptor.mom.ops.routing import RowPlan
 from sculptor.mom.ops.segments import last_rows, locate_rows
@@ -35,12 +36,13 @@ def make_heads(
 ) -> Heads:
     """Return what `sculptor.mom.ops.heads.make_heads` returns, q and k in the dtype of ``rows``."""
     tokens, rows = tokens.contiguous(), rows.contiguous()
+    token = plan.token.int()  # an index of 32 bits takes fewer registers
     at = locate_rows(plan.cu_rows, rows=rows.shape[0])
     widths = (heads * key_dim, heads * value_dim)
     weights = [w.float().contiguous() for w in convs]
     olds = [t.contiguous() for t in tails]
     q, k, v = _Heads.apply(
-        rows, tokens, plan.token, plan.row, plan.cu_rows, at.segment, at.place,
+        rows, tokens, token, plan.row, plan.cu_rows, at.segment, at.place,
         (heads, key_dim, value_dim), *weights, *olds,
     )  # fmt: skip
     after: list[Tensor] = []
@@ -109,21 +111,19 @@ class _Heads(torch.autograd.Function):
         rows, tokens, token, row, cu_rows, segment, place, *convs = ctx.saved_tensors
         key_width, value_width = _widths(ctx.sizes)
         parts = _parts(rows, tokens, token, ctx.sizes, tuple(convs))
-        drows, dtokens = torch.empty_like(rows), torch.empty_like(tokens)
-        into = (dtokens, drows[:, :key_width], drows[:, key_width : key_width + value_width])
+        drows, by_row = torch.empty_like(rows), tokens.new_empty(place.numel(), key_width)
+        into = (by_row, drows[:, :key_width], drows[:, key_width : key_width + value_width])
         dweights: list[Tensor | None] = []
         dtails: list[Tensor | None] = []
         for i, (part, dy, dx) in enumerate(zip(parts, gradients, into, strict=False)):
-            gathers = row if part.source is not None else None
-            dout, dweight = _backward(part, dy.contiguous(), dx, gathers, segment, place)
+            keeps = part.tails is not None and ctx.needs_input_grad[8 + 3 + i]
+            dweight, dout = _backward(part, dy.contiguous(), dx, segment, place, keeps=keeps)
             if part.weight is None or part.tails is None:
                 continue
-            dweights.append(dweight)
-            dtail = None
-            if ctx.needs_input_grad[8 + 3 + i]:
-                how = {"weight": part.weight, "tails": part.tails, "cu_seqlens": cu_rows}
-                dtail = tail_gradient(dout, **how)
-            dtails.append(dtail)
+            dweights.append(dweight.sum(0).T)
+            how = {"weight": part.weight, "tails": part.tails, "cu_seqlens": cu_rows}
+            dtails.append(tail_gradient(dout, **how) if keeps else None)
+        dtokens = sum_rows(by_row, row=row)
         return drows, dtokens, None, None, None, None, None, None, *dweights, *dtails
 
 
@@ -166,31 +166,24 @@ def _forward(part: _Part, segment: Tensor, place: Tensor, *, heads: int) -> Tens
 
 
 def _backward(
-    part: _Part, dy: Tensor, dx: Tensor, row: Tensor | None, segment: Tensor, place: Tensor
-) -> tuple[Tensor, Tensor | None]:
-    """Write ``dx``; return the gradients of the convolution's output and of its weight."""
+    part: _Part, dy: Tensor, dx: Tensor, segment: Tensor, place: Tensor, *, keeps: bool
+) -> tuple[Tensor, Tensor]:
+    """Write ``dx``; return the gradient of the weight in parts and, if it ``keeps`` it, ``dout``.
+
+    That is the gradient of the convolution's output, at the first rows of each segment alone.
+    """
     rows, heads, dim = dy.shape
-    width, case = part.width, part.case
-    plain = width == 1 and row is None
-    dout = dx if plain else torch.empty(rows, heads * dim, dtype=dy.dtype, device=dy.device)
-    tiles = setting("heads_gradient_kernel", case).tiles
+    tiles = setting("heads_gradient_kernel", part.case).tiles
     # A program shares one sum for the taps over its rows.
     programs = -(-rows // (tiles["BT"] * tiles["TILES"]))
-    dweight = dout.new_empty(programs, heads * dim, width, dtype=torch.float32)
+    dweight = dy.new_empty(programs, part.width, heads * dim, dtype=torch.float32)
+    dout = dy.new_empty(rows, heads * dim) if keeps else dx
     launch(
-        kernels.heads_gradient_kernel, (programs, heads), *_history(part, segment, place), dy,
-        dout, dweight, part.x.stride(0), dout.stride(0), rows, **_constants(part, heads), case=case,
+        kernels.heads_gradient_kernel, (programs, heads), *_history(part, segment, place), dy, dx,
+        dweight, dout, part.x.stride(0), dx.stride(0), rows, **_constants(part, heads),
+        KEEPS=keeps, case=part.case,
     )  # fmt: skip
-    if not plain:
-        items, slots = dx.shape[0], 0 if row is None else row.shape[1]
-        unused = dout
-        launch(
-            kernels.heads_return_kernel, _by_rows(items, heads), dout,
-            unused if part.weight is None else part.weight, place, unused if row is None else row,
-            dx, dout.stride(0), dx.stride(0), items, rows, H=heads, D=dim, W=width, SLOTS=slots,
-            case=case,
-        )  # fmt: skip
-    return dout, None if part.weight is None else dweight.sum(0)
+    return dweight, dout
 
 
 def _history(part: _Part, segment: Tensor, place: Tensor) -> tuple[Tensor, ...]:

@@ -5,7 +5,7 @@ goes into `MEASURED` and wins. Settings are fixed, so a first step costs no sear
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 
@@ -32,52 +32,57 @@ class Case:
     """What a setting is chosen for: a kernel's two widths, and if its rows are 16-bit.
 
     The widths are key and value of a head for the delta rule, inner and columns for grouped
-    products, a head's width and that of the convolution for heads.
+    products, a head's width and that of the convolution for heads. ``few`` serial chains do not
+    fill a card, which then waits for the longest: smaller tiles make its steps shorter.
     """
 
     first: int
     second: int
     short: bool
+    few: bool = False
 
 
 MEASURED: dict[tuple[str, Case], Setting] = {
     ("erase_gradient_kernel", Case(64, 64, True)): Setting(tiles={"BK": 32, "BV": 32}),
-    ("grouped_weight_kernel", Case(384, 784, True)): Setting(
+    ("grouped_weight_kernel", Case(384, 768, True)): Setting(
         tiles={"BM": 64, "BN": 128, "BD": 128}
     ),
-    ("grouped_linear_kernel", Case(384, 784, True)): Setting(
+    ("grouped_linear_kernel", Case(384, 768, True)): Setting(
         warps=8, tiles={"BM": 128, "BN": 128, "BD": 64}
     ),
-    ("grouped_linear_kernel", Case(784, 384, True)): Setting(
+    ("grouped_linear_kernel", Case(768, 384, True)): Setting(
         tiles={"BM": 128, "BN": 128, "BD": 64}
     ),
     ("chunk_states_kernel", Case(128, 128, True)): Setting(tiles={"BV": 64}),
     ("state_gradient_kernel", Case(128, 128, True)): Setting(tiles={"BV": 64}),
     ("chunk_output_kernel", Case(128, 128, True)): Setting(tiles={"BK": 64, "BV": 128}),
-    ("erase_gradient_kernel", Case(128, 128, True)): Setting(tiles={"BK": 32, "BV": 32}),
+    ("state_gradient_kernel", Case(128, 128, True, few=True)): Setting(tiles={"BV": 32}),
+    ("met_states_kernel", Case(128, 128, True, few=True)): Setting(tiles={"BK": 64, "BV": 64}),
+    ("erase_gradient_kernel", Case(128, 128, True)): Setting(stages=4, tiles={"BK": 32, "BV": 32}),
     ("key_gradient_kernel", Case(128, 128, True)): Setting(tiles={"BK": 64, "BV": 64}),
-    ("grouped_weight_kernel", Case(512, 1040, True)): Setting(
+    ("grouped_weight_kernel", Case(512, 1024, True)): Setting(
         tiles={"BM": 64, "BN": 128, "BD": 128}
     ),
-    ("grouped_linear_kernel", Case(512, 1040, True)): Setting(
+    ("grouped_linear_kernel", Case(512, 1024, True)): Setting(
         warps=8, tiles={"BM": 128, "BN": 128, "BD": 64}
     ),
     ("chunk_states_kernel", Case(256, 256, True)): Setting(warps=8, stages=2, tiles={"BV": 64}),
-    ("chunk_output_kernel", Case(256, 256, True)): Setting(tiles={"BK": 64, "BV": 128}),
+    ("chunk_output_kernel", Case(256, 256, True)): Setting(stages=2, tiles={"BK": 64, "BV": 128}),
     ("erase_gradient_kernel", Case(256, 256, True)): Setting(stages=4, tiles={"BK": 64, "BV": 64}),
-    ("grouped_linear_kernel", Case(2064, 1024, True)): Setting(
+    ("grouped_weight_kernel", Case(1024, 2048, True)): Setting(
+        warps=8, stages=2, tiles={"BM": 128, "BN": 256, "BD": 128}
+    ),
+    ("grouped_linear_kernel", Case(2048, 1024, True)): Setting(
         warps=8, stages=4, tiles={"BM": 128, "BN": 256, "BD": 64}
     ),
 }
-"""What a card has shown to be best, by kernel and case: 2 to 26 % of each kernel's time.
-
-State tiles at 128 are best for 64k tokens; at 8k the rule's own would be a tenth faster.
-"""
+"""What a card has shown to be best, by kernel and case: 2 to 28 % of each kernel's time."""
 
 
 def setting(kernel: str, case: Case) -> Setting:
     """Return how a kernel is launched."""
-    return MEASURED.get((kernel, case)) or DEFAULTS[kernel](case)
+    usual = (kernel, replace(case, few=False))
+    return MEASURED.get((kernel, case)) or MEASURED.get(usual) or DEFAULTS[kernel](case)
 
 
 def launch(kernel: Any, grid: Any, *arguments: Any, case: Case, **constants: Any) -> None:
@@ -104,6 +109,10 @@ def _is_narrow(case: Case) -> bool:
 
 def _by_key(case: Case) -> Setting:
     return Setting(tiles={"BK": min(64, case.first)})
+
+
+def _by_value(case: Case) -> Setting:
+    return Setting(tiles={"BV": min(64, case.second)})
 
 
 def _by_both(case: Case) -> Setting:
@@ -137,6 +146,15 @@ def _states(case: Case) -> Setting:
     return Setting(tiles={"BV": tile})
 
 
+def _met_states(case: Case) -> Setting:
+    """Small tiles: several programs on a multiprocessor wait for one another's stores."""
+    tiles = (128, 64) if case.short else (64, 32)
+    stages = 3 if case.short else 1
+    return Setting(
+        stages=stages, tiles={"BK": min(tiles[0], case.first), "BV": min(tiles[1], case.second)}
+    )
+
+
 def _grouped_linear(case: Case) -> Setting:
     wide = 256 if case.short and case.second > 256 else 128
     return Setting(warps=8, tiles={"BM": 128, "BN": wide, "BD": 64 if case.short else 32})
@@ -149,25 +167,23 @@ def _grouped_weight(case: Case) -> Setting:
 
 
 def _heads(case: Case) -> Setting:
-    return Setting(tiles={**_heads_return(case).tiles, "AHEAD": 2})
+    if not case.short:
+        return Setting(tiles={"BT": max(1, 1024 // case.first), "TILES": 8, "AHEAD": 2})
+    return Setting(warps=1, tiles={"BT": max(1, 256 // case.first), "TILES": 32, "AHEAD": 2})
 
 
 def _heads_gradient(case: Case) -> Setting:
-    """Long runs of rows: fewer sums to add up, fewer rows that are read for the next run only.
+    """Long runs of rows: fewer sums to add up, fewer rows that are read for another run only.
 
     One warp shares no sum of a row with another: a fifth to a third faster than four at width 256
-    on a card. A bound of 168 registers spills nothing and lets 12 warps share a multiprocessor.
+    on a card. Bounds of 168 and 128 registers spill nothing (a few where tails get a gradient, at
+    64 and less), and let 12 and 16 warps share a multiprocessor.
     """
     if not case.short:
         runs = 32 if case.first > 64 else 16
-        return Setting(tiles={**_heads_return(case).tiles, "TILES": runs, "AHEAD": 2})
-    tiles = {"BT": max(1, 256 // case.first), "TILES": 128 if case.first > 128 else 64, "AHEAD": 1}
-    return Setting(warps=1, tiles=tiles, registers=168)
-
-
-def _heads_return(case: Case) -> Setting:
-    """Sixteen bytes of bf16 a thread: more rows at once would not stay in registers."""
-    return Setting(tiles={"BT": max(1, 1024 // case.first), "TILES": 8})
+        return Setting(tiles={"BT": max(1, 1024 // case.first), "TILES": runs, "AHEAD": 2})
+    tiles = {"BT": max(1, 128 // case.first), "TILES": 64, "AHEAD": 2}
+    return Setting(warps=1, tiles=tiles, registers=168 if case.first > 128 else 128)
 
 
 DEFAULTS: dict[str, Callable[[Case], Setting]] = {
@@ -176,7 +192,8 @@ DEFAULTS: dict[str, Callable[[Case], Setting]] = {
     "chunk_uw_kernel": _by_both,
     "chunk_states_kernel": _states,
     "chunk_output_kernel": _by_both,
-    "local_gradient_kernel": _by_both,
+    "local_gradient_kernel": _by_value,
+    "met_states_kernel": _met_states,
     "state_gradient_kernel": _states,
     "key_gradient_kernel": _key_gradient,
     "erase_gradient_kernel": _erase_gradient,
@@ -185,6 +202,5 @@ DEFAULTS: dict[str, Callable[[Case], Setting]] = {
     "sum_rows_kernel": lambda case: Setting(tiles={"BT": 8, "BD": 256}),
     "heads_kernel": _heads,
     "heads_gradient_kernel": _heads_gradient,
-    "heads_return_kernel": _heads_return,
 }
 """The rule for each kernel, until a card says better."""

@@ -48,7 +48,7 @@ def piece_rows(*, rows: int, longest: int, programs: int, chunk: int) -> int:
     so it is done only where a card would stand idle: few programs, one of them very long.
     """
     enough, long = 528, 128 * chunk
-    return 32 * chunk if programs < enough and min(longest, rows) >= long else 0
+    return 64 * chunk if programs < enough and min(longest, rows) >= long else 0
 
 
 def join(

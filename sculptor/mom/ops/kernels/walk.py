@@ -7,8 +7,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-from sculptor.mom.ops.kernels import delta_backward as backward_kernels
-from sculptor.mom.ops.kernels import delta_forward as kernels
+from sculptor.mom.ops.kernels import walk_kernels as kernels
 from sculptor.mom.ops.kernels.launches import Case, launch
 from sculptor.mom.ops.kernels.pieces import Cut, join
 
@@ -19,7 +18,7 @@ class Plan:
 
     ``piece`` is how many rows the serial pass takes at a time, 0 for whole segments, ``steps`` how
     many pieces the longest segment can have. ``heads_at_once`` share the memory for the states
-    that chunks meet, which is kept from no pass to another.
+    that chunks meet, which is kept from no pass to another. ``few``: see `Case`.
     """
 
     heads: int
@@ -31,11 +30,16 @@ class Plan:
     precision: str
     piece: int
     steps: int
+    few: bool
 
     @property
     def case(self) -> Case:
         """What launch settings are chosen for."""
         return Case(self.key_dim, self.value_dim, self.short)
+
+    def walk_case(self, width: int) -> Case:
+        """Return the same for a serial pass over states ``width`` wide."""
+        return Case(self.key_dim, width, self.short, self.few)
 
     @property
     def state_shape(self) -> tuple[int, int, int]:
@@ -74,6 +78,11 @@ class Pieces:
         """How many there are."""
         return self.cut.begin.numel()
 
+    def states_buffer(self, plan: Plan, *, like: Tensor) -> Tensor:
+        """Return room for what the chunks of some heads meet, in the dtype of ``like``."""
+        shape = (self.chunks, plan.heads_at_once, plan.key_dim, plan.value_dim)
+        return like.new_empty(shape)
+
     def last(self, ends: Tensor, *, empty: Tensor | None) -> Tensor:
         """Return what each segment ends with; ``empty`` is what those without rows keep."""
         if empty is None:
@@ -91,18 +100,12 @@ class Pieces:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Walk:
-    """The pass over the states, first chunk to last; ``rows`` are ``k u w total``."""
+    """The pass over the states, first chunk to last; it writes ``y``. ``rows``: ``k u w total``."""
 
     rows: tuple[Tensor, ...]
     y: Tensor
     pieces: Pieces
     plan: Plan
-
-    def states_buffer(self) -> Tensor:
-        """Return room for what the chunks of some heads meet."""
-        plan = self.plan
-        shape = (self.pieces.chunks, plan.heads_at_once, plan.key_dim, plan.value_dim)
-        return self.y.new_empty(shape)
 
     def first_states(self, state: Tensor | None) -> tuple[Tensor | None, Tensor | None]:
         """Return the pieces' maps, if there are any, and the states they begin with, None: zero."""
@@ -141,7 +144,7 @@ class Walk:
             pieces.cut.begin, pieces.cut.end, pieces.chunk, head, heads,
             H=plan.heads, HS=plan.heads_at_once, K=plan.key_dim, V=width, C=plan.chunk, KIND=kind,
             EMPTY=begin is None, KEEPS=end is not None, PRECISION=plan.precision,
-            case=Case(plan.key_dim, width, plan.short),
+            case=plan.walk_case(width),
         )  # fmt: skip
 
 
@@ -150,9 +153,27 @@ class WalkBack:
     """The pass over the states' gradients; ``rows`` are ``q k w do dy total``."""
 
     rows: tuple[Tensor, ...]
+    y: Tensor
     scale: float
     pieces: Pieces
     plan: Plan
+
+    def meet(self, begin: Tensor | None, *, states: Tensor, head: int, count: int) -> None:
+        """Write into ``states`` what chunks met, for ``count`` heads from ``head`` on."""
+        plan, pieces = self.plan, self.pieces
+
+        def grid(chosen: dict[str, Any]) -> tuple[int]:
+            tiles = plan.key_dim // chosen["BK"] * (plan.value_dim // chosen["BV"])
+            return (tiles * count * pieces.count,)
+
+        k, total = self.rows[1], self.rows[5]
+        launch(
+            kernels.met_states_kernel, grid, k, self.y, total,
+            self.y if begin is None else begin, states, pieces.cut.begin, pieces.cut.end,
+            pieces.chunk, head, count, H=plan.heads, HS=plan.heads_at_once, K=plan.key_dim,
+            V=plan.value_dim, C=plan.chunk, EMPTY=begin is None, PRECISION=plan.precision,
+            case=plan.walk_case(plan.value_dim),
+        )  # fmt: skip
 
     def last_states(self, dfinal: Tensor | None, step_map: Tensor | None) -> Tensor | None:
         """Return the gradient of the state that each piece ends with, None: zero."""
@@ -182,12 +203,12 @@ class WalkBack:
             return (plan.value_dim // chosen["BV"] * heads * pieces.count,)
 
         launch(
-            backward_kernels.state_gradient_kernel, grid, *self.rows,
+            kernels.state_gradient_kernel, grid, *self.rows,
             unused if begin is None else begin, unused if end is None else end,
             unused if dstates is None else dstates, pieces.cut.begin, pieces.cut.end, pieces.chunk,
             self.scale, head, heads, H=plan.heads, HS=plan.heads_at_once, K=plan.key_dim,
             V=plan.value_dim, C=plan.chunk, KIND=kind, EMPTY=begin is None, KEEPS=end is not None,
-            PRECISION=plan.precision, case=plan.case,
+            PRECISION=plan.precision, case=plan.walk_case(plan.value_dim),
         )  # fmt: skip
 
 
