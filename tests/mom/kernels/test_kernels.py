@@ -9,7 +9,7 @@ from sculptor.mom.ops import conv as plain_conv
 from sculptor.mom.ops import grouped as plain_grouped
 from sculptor.mom.ops import mix as plain_mix
 from sculptor.mom.ops.heads import make_heads
-from sculptor.mom.ops.kernels import block, conv, delta, grouped, heads, mix, routing, step
+from sculptor.mom.ops.kernels import block, conv, delta, grouped, heads, mix, routing, step, sums
 from sculptor.mom.ops.kernels.launches import MEASURED, Case, Setting
 from sculptor.mom.ops.kernels.pieces import piece_rows
 from sculptor.mom.ops.naive import naive_step
@@ -363,6 +363,14 @@ def _heads_gradients(make, plan: RowPlan, inputs: list[torch.Tensor]) -> list[to
     )  # fmt: skip
     outputs = [made.q, made.k, made.v, *made.tails]
     return _gradients(outputs, [x for x in inputs if x.requires_grad])
+
+
+@pytest.mark.parametrize("shape", [(1, 3), (257, 2, 9), (2049, 1), (0, 4)])
+def test_parts_are_added_up(shape: tuple[int, ...]) -> None:
+    parts = torch.randn(shape)
+    got = sums.sum_parts(parts)
+    assert got.shape == shape[1:]
+    assert torch.allclose(got, parts.double().sum(0).float(), atol=1e-4)
 
 
 @pytest.mark.parametrize("gate", ["swish", "sigmoid"])

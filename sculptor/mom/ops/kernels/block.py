@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from sculptor.mom.ops.kernels import block_kernels as kernels
+from sculptor.mom.ops.kernels.sums import sum_parts
 
 ROW_TILES = 8
 """Tiles of rows per program of the norm's gradient, which share one sum for the weight."""
@@ -49,7 +50,7 @@ class _RmsNorm(torch.autograd.Function):
             x, weight, gradients[0].contiguous(), dx, dweight, x.shape[0], ctx.eps,
             TILES=ROW_TILES, **sizes,
         )  # fmt: skip
-        return dx, dweight.sum(0), None
+        return dx, sum_parts(dweight), None
 
 
 class _SwiGlu(torch.autograd.Function):

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from sculptor.mom.ops.kernels import conv_kernels as kernels
+from sculptor.mom.ops.kernels.sums import sum_parts
 from sculptor.mom.ops.segments import last_rows, locate_rows
 
 ROW_TILE, CHANNEL_TILE = 64, 64
@@ -65,7 +66,7 @@ class _ShortConv(torch.autograd.Function):
         dtails = None
         if ctx.needs_input_grad[2]:
             dtails = tail_gradient(dy, weight=weight, tails=tails, cu_seqlens=cu_seqlens)
-        return dx, dweight.sum(0), dtails, None, None, None
+        return dx, sum_parts(dweight), dtails, None, None, None
 
 
 def tail_gradient(dy: Tensor, *, weight: Tensor, tails: Tensor, cu_seqlens: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from sculptor.mom.ops.kernels import gate_kernels as kernels
+from sculptor.mom.ops.kernels.sums import sum_parts
 
 _TILE = 1024
 """Gates per program."""
@@ -60,7 +61,7 @@ class _HeadGates(torch.autograd.Function):
             rest, a_log, dt_bias, writes, dg, dbeta, drest, parts, rest.shape[0], ctx.beta_max,
             **sizes,
         )  # fmt: skip
-        da_log, ddt_bias = parts.sum(0)
+        da_log, ddt_bias = sum_parts(parts)
         return drest, da_log, ddt_bias, None, None
 
 

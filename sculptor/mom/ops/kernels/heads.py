@@ -18,6 +18,7 @@ from sculptor.mom.ops.kernels import heads_kernels as kernels
 from sculptor.mom.ops.kernels.conv import next_tails, tail_gradient
 from sculptor.mom.ops.kernels.grouped import sum_rows
 from sculptor.mom.ops.kernels.launches import Case, launch, setting
+from sculptor.mom.ops.kernels.sums import sum_parts
 from sculptor.mom.ops.routing import RowPlan
 from sculptor.mom.ops.segments import last_rows, locate_rows
 
@@ -120,7 +121,7 @@ class _Heads(torch.autograd.Function):
             dweight, dout = _backward(part, dy.contiguous(), dx, segment, place, keeps=keeps)
             if part.weight is None or part.tails is None:
                 continue
-            dweights.append(dweight.sum(0).T)
+            dweights.append(sum_parts(dweight).T)
             how = {"weight": part.weight, "tails": part.tails, "cu_seqlens": cu_rows}
             dtails.append(tail_gradient(dout, **how) if keeps else None)
         dtokens = sum_rows(by_row, row=row)

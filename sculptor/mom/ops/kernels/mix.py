@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from sculptor.mom.ops.kernels import mix_kernels as kernels
+from sculptor.mom.ops.kernels.sums import sum_parts
 
 
 def mix_norm(
@@ -48,7 +49,7 @@ class _MixNorm(torch.autograd.Function):
             o, row, weights, z, norm, gradients[0].contiguous(), do, dweights, dz, dnorm,
             z.shape[0], ctx.eps, **sizes,
         )  # fmt: skip
-        return do, dweights.sum(2), None, dz, dnorm.sum((0, 1)), None, None
+        return do, dweights.sum(2), None, dz, sum_parts(dnorm.flatten(0, 1)), None, None
 
 
 def _launch(z: Tensor, row: Tensor, *, swish: bool) -> tuple[tuple[int, int], dict[str, Any]]:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from sculptor.mom.ops import routing
 from sculptor.mom.ops.kernels import route_kernels as kernels
+from sculptor.mom.ops.kernels.sums import sum_parts
 from sculptor.mom.ops.routing import Route
 
 MOST_MEMORIES = 16
@@ -101,7 +102,7 @@ def _rows_gradient(
         x, weight, dlogits, _contiguous(dpassed), dx, dweight, tokens, D=width, M=memories,
         BD=block, BT=tile, num_warps=warps,
     )  # fmt: skip
-    return dx, dweight.sum(0)
+    return dx, sum_parts(dweight)
 
 
 def _contiguous(x: Tensor | None) -> Tensor | None:
