@@ -26,9 +26,7 @@ TITLES = {
     "beside outputs": "Outputs beside flash-linear-attention 0.6.0, same weights, relative to fp64",
     "beside decode": "A decode step beside flash-linear-attention 0.6.0",
     "beside layer": "A layer beside flash-linear-attention 0.6.0",
-    "beside across runs": "The same, its time of one run and ours of a later one",
-    "beside layer before": "The same before the kernels of heads were rewritten",
-    "layer before": "Our layer before the kernels of heads were rewritten",
+    "layer before": "Our layer before router, gates and heads were fused",
     "length": "Constant memory",
 }
 """Parts in the order of the page; what is not named here follows."""

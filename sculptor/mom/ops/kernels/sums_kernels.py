@@ -12,7 +12,7 @@ def sum_parts_kernel(
     parts, total, count, numbers,
     SPAN: tl.constexpr, BP: tl.constexpr, BN: tl.constexpr,
 ):  # fmt: skip
-    """Write ``total[s]``, the sum of the ``SPAN`` of ``parts [P, numbers]`` from ``s * SPAN`` on."""
+    """Write ``total[s]``: ``SPAN`` of ``parts [P, numbers]`` added up, from ``s * SPAN`` on."""
     span = tl.program_id(1).to(tl.int64)
     column = tl.program_id(0) * BN + tl.arange(0, BN)
     first = span * SPAN
