@@ -9,7 +9,18 @@ from sculptor.mom.ops import conv as plain_conv
 from sculptor.mom.ops import grouped as plain_grouped
 from sculptor.mom.ops import mix as plain_mix
 from sculptor.mom.ops.heads import make_heads
-from sculptor.mom.ops.kernels import block, conv, delta, grouped, heads, mix, routing, step, sums
+from sculptor.mom.ops.kernels import (
+    block,
+    conv,
+    delta,
+    grouped,
+    heads,
+    linear,
+    mix,
+    routing,
+    step,
+    sums,
+)
 from sculptor.mom.ops.kernels.launches import MEASURED, Case, Setting
 from sculptor.mom.ops.kernels.pieces import piece_rows
 from sculptor.mom.ops.naive import naive_step
@@ -363,6 +374,33 @@ def _heads_gradients(make, plan: RowPlan, inputs: list[torch.Tensor]) -> list[to
     )  # fmt: skip
     outputs = [made.q, made.k, made.v, *made.tails]
     return _gradients(outputs, [x for x in inputs if x.requires_grad])
+
+
+@pytest.mark.parametrize("used", [(True, True, True), (True, False, True), (True, True, False)])
+def test_linear_maps_of_the_same_rows_add_up_their_gradients(used) -> None:
+    """Twice over one graph, for gradients are added in place."""
+    x = torch.randn(9, 5, requires_grad=True)
+    weights = [torch.randn(n, 5, requires_grad=True) for n in (4, 3)]
+    one, kept = linear.linear(x, weight=weights[0])
+    two, last = linear.linear(kept, weight=weights[1])
+    want = [x @ w.t() for w in weights] + [x]
+    inputs = [x, *weights]
+    totals = [
+        sum(
+            (out * out.detach().sin()).sum()
+            for out, is_used in zip(outs, used, strict=True)
+            if is_used
+        )
+        for outs in ((one, two, last), want)
+    ]
+    how = {"allow_unused": True, "retain_graph": True}
+    mine = [torch.autograd.grad(totals[0], inputs, **how) for _ in range(2)]
+    theirs = torch.autograd.grad(totals[1], inputs, allow_unused=True)
+    for first, second, plain in zip(*mine, theirs, strict=True):
+        assert (first is None) == (plain is None)
+        if plain is not None:
+            assert torch.equal(first, second)
+            assert relative(first, plain) < 2e-6
 
 
 @pytest.mark.parametrize("shape", [(1, 3), (257, 2, 9), (2049, 1), (0, 4)])
