@@ -1,7 +1,8 @@
 """How every tuned kernel is launched: warps, stages and tile sizes, as data.
 
-`DEFAULTS` are rules made from compiler reports; what `evals/recipes/mom/tune.py` measures on a card
-goes into `MEASURED` and wins. Settings are fixed, so a first step costs no search.
+`DEFAULTS` are rules made from compiler reports; what `tune.py` and `tune_pass.py` of
+`evals/recipes/mom` measure on a card goes into `MEASURED` and wins. Settings are fixed, so a first
+step costs no search.
 """
 
 from collections.abc import Callable, Mapping
