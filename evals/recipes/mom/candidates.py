@@ -57,6 +57,10 @@ def _pipelines(kernel: str, present: Setting, case: Case) -> bool:
     if kernel in ("invert_blocks_kernel", "sum_rows_kernel", *own):
         return False
     tiles = present.tiles
+    if kernel == "met_states_kernel":
+        return True
+    if kernel == "local_gradient_kernel":
+        return tiles["BV"] < case.second
     channels = tiles.get("BK", case.first) < case.first or tiles.get("BV", 0) < case.second
     return channels or "BK" not in tiles
 

@@ -87,7 +87,7 @@ def tune_shape(
                     figures.add(
                         name, item, shape=label, variant=call.variant, setting=described(setting),
                         present=setting == call.present, first=call.case.first,
-                        second=call.case.second, **told,
+                        second=call.case.second, few=call.case.few, **told,
                     )  # fmt: skip
 
 

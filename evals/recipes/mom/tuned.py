@@ -41,9 +41,11 @@ def _best(rows: list[dict[str, object]]) -> tuple[float, float, str] | tuple[()]
     if present not in whole:
         return ()
     best = min(whole, key=lambda name: whole[name])
-    first, second = _widths(rows[0])
-    return whole[present], whole[best], f"{first}x{second}: {best} ({present})"
+    first, second, few = _widths(rows[0])
+    where = f"{first}x{second}{' few' if few else ''}"
+    return whole[present], whole[best], f"{where}: {best} ({present})"
 
 
-def _widths(row: dict[str, object]) -> tuple[object, object]:
-    return row["first"], row["second"]
+def _widths(row: dict[str, object]) -> tuple[object, ...]:
+    """Return what a row's setting is chosen by; lines from before serial chains could be few."""
+    return row["first"], row["second"], row.get("few", False)

@@ -147,9 +147,19 @@ class _Card:
 
 
 def compile_delta_rule(
-    key: int, value: int, *, heads: int, short: bool, chunk: int | None = None, back: bool = True
+    key: int,
+    value: int,
+    *,
+    heads: int,
+    short: bool,
+    chunk: int | None = None,
+    back: bool = True,
+    few: bool = False,
 ) -> list[tuple[str, str]]:
-    """Return name and machine code of every kernel of a pass there and, if asked, ``back``."""
+    """Return name and machine code of every kernel of a pass there and, if asked, ``back``.
+
+    ``few`` takes the settings of few serial chains.
+    """
     import torch
     from triton.runtime import driver
 
@@ -158,7 +168,7 @@ def compile_delta_rule(
     card, make_plan = _Card(), delta.make_plan
     driver.set_active(card)
     precise = "tf32" if short else "tf32x3"  # as on a card
-    delta.make_plan = lambda *a, **k: replace(make_plan(*a, **k), precision=precise)
+    delta.make_plan = lambda *a, **k: replace(make_plan(*a, **k), precision=precise, few=few)
     try:
         dtype = torch.bfloat16 if short else torch.float32
         q, k, v = (torch.zeros(70, heads, w, dtype=dtype) for w in (key, key, value))
@@ -182,13 +192,14 @@ def main() -> None:
     parser.add_argument("--dtypes", default="bf16,fp32")
     parser.add_argument("--chunk", type=int, help="rows of a chunk, in place of the rule")
     parser.add_argument("--forward", action="store_true", help="leave the way back out")
+    parser.add_argument("--few", action="store_true", help="as for few serial chains")
     arguments = parser.parse_args()
     for pair in arguments.widths:
         key, value = map(int, pair.split("x"))
         for dtype in arguments.dtypes.split(","):
             made = compile_delta_rule(
                 key, value, heads=arguments.heads, short=dtype == "bf16", chunk=arguments.chunk,
-                back=not arguments.forward,
+                back=not arguments.forward, few=arguments.few,
             )  # fmt: skip
             for name, assembly in made:
                 found = {"wgmma": "HGMMA" in assembly, "unwritten": reads_unwritten(assembly)}

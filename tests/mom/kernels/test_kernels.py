@@ -113,17 +113,18 @@ def test_delta_rule_in_pieces() -> None:
 
 
 def test_heads_that_go_one_after_the_other_give_the_same_bits(monkeypatch) -> None:
-    inputs = [torch.randn(20, 3, 16, requires_grad=True) for _ in range(3)]
-    g, beta = -torch.rand(20, 3), torch.rand(20, 3)
+    inputs = [torch.randn(20, 3, 16) for _ in range(3)]
+    inputs += [-torch.rand(20, 3), torch.rand(20, 3), torch.randn(1, 3, 16, 16)]
+    q, k, v, g, beta, state = (x.requires_grad_(True) for x in inputs)
     results = []
     one_head = 2 * 16 * 16 * 4
     for at_once, limit in ((3, 2**29), (2, 2 * one_head), (1, 0)):
         monkeypatch.setattr(delta, "STATES_BYTES", limit)
-        plan = delta.make_plan(inputs[0], inputs[2], segments=1, longest=20, chunk=16, piece=None)
+        plan = delta.make_plan(q, v, segments=1, longest=20, chunk=16, piece=None)
         assert plan.heads_at_once == at_once
         outputs = delta.chunk_delta_rule(
-            q=inputs[0], k=inputs[1] * 0.2, v=inputs[2], g=g, beta=beta, scale=0.3, chunk=16,
-            cu_seqlens=offsets([20]), initial_state=torch.zeros(1, 3, 16, 16),
+            q=q, k=k * 0.2, v=v, g=g, beta=beta, scale=0.3, chunk=16, cu_seqlens=offsets([20]),
+            initial_state=state,
         )  # fmt: skip
         results.append(_gradients(outputs, inputs))
     for others in results[1:]:
@@ -197,6 +198,18 @@ def test_only_a_few_long_segments_are_cut_into_pieces() -> None:
             beta=torch.zeros(1, 1), cu_seqlens=offsets([1]), scale=1.0, piece=65,
             initial_state=torch.zeros(1, 1, 16, 16),
         )  # fmt: skip
+
+
+def test_chains_are_few_below_one_for_each_multiprocessor_and_where_nothing_is_cut() -> None:
+    rows = torch.zeros(8192, 4, 128, dtype=torch.bfloat16)
+    how = {"longest": 4096, "chunk": 64}
+    plans = [
+        delta.make_plan(rows, rows, segments=count, piece=piece, **how)
+        for count, piece in ((16, 0), (17, 0), (16, 4096))
+    ]
+    assert [plan.few for plan in plans] == [True, False, False]  # two tiles, four heads: 128, 136
+    assert plans[0].walk_case(128) == Case(128, 128, True, few=True)
+    assert plans[0].case == Case(128, 128, True)
 
 
 def test_delta_rule_stays_exact_when_one_key_comes_again_and_again() -> None:
@@ -401,6 +414,20 @@ def test_linear_maps_of_the_same_rows_add_up_their_gradients(used) -> None:
         if plain is not None:
             assert torch.equal(first, second)
             assert relative(first, plain) < 2e-6
+
+
+def test_within_autocast_products_keep_the_dtype_of_their_rows() -> None:
+    index = torch.stack([torch.randperm(3)[:2] for _ in range(9)])
+    plan = plan_rows(index, cu_seqlens=offsets([9]), memories=3, shared=True)
+    x = torch.randn(9, 24, requires_grad=True)
+    weights = torch.randn(4, 24, 37, requires_grad=True), torch.randn(5, 24, requires_grad=True)
+    results = []
+    for on in (False, True):
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=on):
+            y, handed = linear.linear(x, weight=weights[1])
+            outputs = (y, *grouped.grouped_linear(handed, weight=weights[0], plan=plan, wide=32))
+        results.append(_gradients(outputs, (x, *weights)))
+    assert all(torch.equal(one, two) for one, two in zip(*results, strict=True))
 
 
 @pytest.mark.parametrize("shape", [(1, 3), (257, 2, 9), (2049, 1), (0, 4)])

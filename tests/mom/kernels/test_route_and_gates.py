@@ -76,6 +76,19 @@ def test_router(dtype, rows, width, memories, top_k) -> None:
     _close(returned[1], back[1])
 
 
+def test_few_programs_take_the_tiles_of_the_routers_gradient_in_turn(monkeypatch) -> None:
+    monkeypatch.setattr("sculptor.mom.ops.kernels.route._WARPS", 2)
+    x, weight = _tokens(40, 384, 3, torch.float32)
+    results = []
+    for form in (_route_plainly, route):
+        inputs = _leaves(x, weight)
+        chosen, _ = form(inputs[0], weight=inputs[1], top_k=2)
+        total = _probe(chosen.probabilities) + _probe(chosen.weights)
+        results.append(torch.autograd.grad(total, inputs))
+    for got, want in zip(*reversed(results), strict=True):
+        _close(got, want)
+
+
 @pytest.mark.parametrize("used", ["probabilities", "weights", "x", "probabilities x", "weights x"])
 def test_router_where_some_outputs_have_no_gradient(used) -> None:
     x, weight = _tokens(19, 20, 4, torch.float32)

@@ -71,6 +71,12 @@ def test_what_a_card_measured_wins_for_its_case_alone(monkeypatch) -> None:
     assert setting("chunk_states_kernel", case).options() == {
         "BV": 32, "num_warps": 2, "num_stages": 1,
     }  # fmt: skip
+    assert setting("chunk_states_kernel", Case(64, 64, True, few=True)) == best
+    small = Setting(tiles={"BV": 16})
+    few = Case(64, 64, True, few=True)
+    monkeypatch.setitem(launches.MEASURED, ("chunk_states_kernel", few), small)
+    assert setting("chunk_states_kernel", few) == small
+    assert setting("chunk_states_kernel", case) == best
     assert setting("chunk_states_kernel", other).tiles == {"BV": 32}
     assert setting("chunk_states_kernel", other).warps == 4
 

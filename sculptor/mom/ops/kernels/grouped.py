@@ -48,7 +48,9 @@ class _GroupedLinear(torch.autograd.Function):
         few = x.new_empty(inner, groups, columns - wide)
         few.copy_(weight[:, :, wide:].transpose(0, 1))
         rows = _apply(x, main, source=token, offsets=offsets)
-        rest = _picked(x @ few.flatten(1), token, memory, width=columns - wide)
+        with torch.autocast(x.device.type, enabled=False):
+            every = x @ few.flatten(1)
+        rest = _picked(every, token, memory, width=columns - wide)
         ctx.save_for_backward(x, main, few, token, memory, row, offsets)
         ctx.set_materialize_grads(False)
         ctx.dtype = weight.dtype

@@ -145,7 +145,7 @@ def spread_kernel(
     column = tl.arange(0, BX)
     inside = n < tokens
     mask = inside[:, None] & (column < X)[None, :]
-    for g in tl.static_range(G):
+    for g in range(G):
         total = tl.zeros([BT, BX], dtype=tl.float32)
         for slot in tl.static_range(SLOTS):
             row = tl.load(place + n * SLOTS + slot, mask=inside, other=0)

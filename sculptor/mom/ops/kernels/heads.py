@@ -39,7 +39,7 @@ def make_heads(
     tokens, rows = tokens.contiguous(), rows.contiguous()
     token = plan.token.int()  # an index of 32 bits takes fewer registers
     at = locate_rows(plan.cu_rows, rows=rows.shape[0])
-    widths = (heads * key_dim, heads * value_dim)
+    cut = rows.split([heads * key_dim, heads * value_dim], dim=1)
     weights = [w.float().contiguous() for w in convs]
     olds = [t.contiguous() for t in tails]
     q, k, v = _Heads.apply(
@@ -48,7 +48,6 @@ def make_heads(
     )  # fmt: skip
     after: list[Tensor] = []
     if convs and carries:
-        cut = rows[:, : widths[0]], rows[:, widths[0] : sum(widths)]
         after.append(_gathered_tails(tokens, plan, olds[0]))
         after += [
             next_tails(x, tails=t, cu_seqlens=plan.cu_rows)
@@ -116,7 +115,7 @@ class _Heads(torch.autograd.Function):
         into = (by_row, drows[:, :key_width], drows[:, key_width : key_width + value_width])
         dweights: list[Tensor | None] = []
         dtails: list[Tensor | None] = []
-        for i, (part, dy, dx) in enumerate(zip(parts, gradients, into, strict=False)):
+        for i, (part, dy, dx) in enumerate(zip(parts, gradients, into, strict=True)):
             keeps = part.tails is not None and ctx.needs_input_grad[8 + 3 + i]
             dweight, dout = _backward(part, dy.contiguous(), dx, segment, place, keeps=keeps)
             if part.weight is None or part.tails is None:

@@ -15,7 +15,8 @@ from torch import Tensor
 def linear(x: Tensor, *, weight: Tensor) -> tuple[Tensor, Tensor]:
     """Return ``x [N, d] @ weight [C, d]^T`` in the dtype of ``x``, and ``x`` for one more reader.
 
-    What is returned as ``x`` must be read by nothing, or by one operation that keeps no gradient.
+    What is returned as ``x`` must be read by nothing, or by one operation that hands back a
+    gradient of its own, which is written over.
     """
     out: tuple[Tensor, Tensor] = _Linear.apply(x.contiguous(), weight)
     return out
@@ -28,7 +29,8 @@ class _Linear(torch.autograd.Function):
         ctx.save_for_backward(x, short)
         ctx.set_materialize_grads(False)
         ctx.dtype = weight.dtype
-        return x @ short.t(), x
+        with torch.autocast(x.device.type, enabled=False):
+            return x @ short.t(), x
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, Tensor | None]:
@@ -36,5 +38,8 @@ class _Linear(torch.autograd.Function):
         dy, dx = gradients
         if dy is None:
             return dx, None
-        dweight = (dy.t() @ x).to(ctx.dtype)
-        return dy @ short if dx is None else dx.addmm_(dy, short), dweight
+        wants_x, wants_weight = ctx.needs_input_grad
+        dweight = (dy.t() @ x).to(ctx.dtype) if wants_weight else None
+        if wants_x:
+            dx = dy @ short if dx is None else dx.addmm_(dy, short)
+        return dx, dweight
