@@ -246,8 +246,11 @@ def _redirected(model: MomForCausalLM, asked: Sequence[Questions], how: Redirect
     rights = []
     for questions in asked:
 
-        def elsewhere(layer: mixer.Mixer, x: Tensor, questions: Questions = questions) -> Route:
-            return redirect(pick(layer, x), questions, how)
+        def elsewhere(
+            layer: mixer.Mixer, x: Tensor, questions: Questions = questions
+        ) -> tuple[Route, Tensor]:
+            chosen, x = pick(layer, x)
+            return redirect(chosen, questions, how), x
 
         with mock.patch.object(mixer.Mixer, "pick", elsewhere):
             rights.append(answer(model, questions)[0])
