@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from triton import next_power_of_2
 
 from sculptor.mom.ops.kernels import block_kernels as kernels
 from sculptor.mom.ops.kernels.sums import sum_parts
@@ -74,5 +75,5 @@ class _SwiGlu(torch.autograd.Function):
 
 def _sizes(x: Tensor) -> dict[str, Any]:
     width = x.shape[1]
-    padded = 1 << (width - 1).bit_length()
+    padded = next_power_of_2(width)
     return {"D": width, "BD": padded, "BT": max(1, 2048 // padded)}

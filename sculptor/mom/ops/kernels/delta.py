@@ -8,16 +8,12 @@ from torch import Tensor
 
 from sculptor.mom.ops.kernels import delta_backward as backward_kernels
 from sculptor.mom.ops.kernels import delta_forward as kernels
-from sculptor.mom.ops.kernels.launches import Case, chunk_rows, launch, setting
+from sculptor.mom.ops.kernels.launches import MULTIPROCESSORS, Case, chunk_rows, launch, setting
 from sculptor.mom.ops.kernels.pieces import Cut, piece_rows
 from sculptor.mom.ops.kernels.walk import Pieces, Plan, Walk, WalkBack
 
 STATES_BYTES = 2**28
 """How much memory the states that chunks meet may take; more heads go one after the other."""
-
-
-MULTIPROCESSORS = 132
-"""Those of an H200."""
 
 
 def fits(*, key_dim: int, value_dim: int) -> bool:
@@ -145,7 +141,6 @@ class _DeltaRule(torch.autograd.Function):
         do, dfinal = _wanted(gradients, v=v, segments=ctx.pieces.cut.first.numel(), plan=plan)
         dy, dq, dk = (torch.empty_like(x) for x in (v, q, k))
         dbeta, dg = torch.empty_like(beta), torch.empty_like(total)
-        sizes = _sizes(plan) | {"V": plan.value_dim}
         launch(
             backward_kernels.local_gradient_kernel, (pieces.chunks, plan.heads),
             do, scores, dy, start, length, scale, H=plan.heads, V=plan.value_dim, C=plan.chunk,
@@ -161,7 +156,7 @@ class _DeltaRule(torch.autograd.Function):
         tiles = plan.key_dim // setting("key_gradient_kernel", plan.case).tiles["BK"]
         dw = k.new_empty(k.shape[0], plan.heads_at_once, plan.key_dim)
         by_tile = total.new_empty(*dw.shape[:2], tiles)
-        sizes["HS"] = plan.heads_at_once
+        sizes = _sizes(plan) | {"V": plan.value_dim, "HS": plan.heads_at_once}
         for head, count in _heads_in_turn(plan):
             back.meet(begin, states=states, head=head, count=count)
             back.run("pass", dlast, dstarts, dstates=dstates, head=head, count=count)

@@ -26,6 +26,16 @@ def softplus(z):
 
 
 @triton.jit
+def load_gates(rest, a_log, dt_bias, n, head, mask, H: tl.constexpr, STRIDE: tl.constexpr):
+    """Return the heads' rates, and of rows ``n`` their gates with the bias, and open strengths."""
+    spot = rest + n[:, None] * STRIDE + head[None, :]
+    rate = tl.exp(tl.load(a_log + head, mask=head < H, other=0.0))[None, :]
+    bias = tl.load(dt_bias + head, mask=head < H, other=0.0)[None, :]
+    gate = tl.load(spot + H, mask=mask, other=0.0).to(tl.float32) + bias
+    return rate, gate, tl.sigmoid(tl.load(spot, mask=mask, other=0.0).to(tl.float32))
+
+
+@triton.jit
 def head_gates_kernel(
     rest, a_log, dt_bias, writes, g, beta, rows, beta_max,
     H: tl.constexpr, HP: tl.constexpr, STRIDE: tl.constexpr, BT: tl.constexpr,
@@ -37,11 +47,8 @@ def head_gates_kernel(
     n = tl.program_id(0).to(tl.int64) * BT + tl.arange(0, BT)
     head = tl.arange(0, HP)
     mask = (n < rows)[:, None] & (head < H)[None, :]
-    spot = rest + n[:, None] * STRIDE + head[None, :]
-    rate = tl.exp(tl.load(a_log + head, mask=head < H, other=0.0))[None, :]
-    bias = tl.load(dt_bias + head, mask=head < H, other=0.0)[None, :]
-    gate = tl.load(spot + H, mask=mask, other=0.0).to(tl.float32) + bias
-    strength = beta_max * tl.sigmoid(tl.load(spot, mask=mask, other=0.0).to(tl.float32))
+    rate, gate, opened = load_gates(rest, a_log, dt_bias, n, head, mask, H, STRIDE)
+    strength = beta_max * opened
     decay = -rate * softplus(gate)
     if writes is not None:
         share = tl.load(writes + n, mask=n < rows, other=0.0)[:, None]
@@ -61,11 +68,7 @@ def head_gates_gradient_kernel(
     n = program * BT + tl.arange(0, BT)
     head = tl.arange(0, HP)
     mask = (n < rows)[:, None] & (head < H)[None, :]
-    spot = rest + n[:, None] * STRIDE + head[None, :]
-    rate = tl.exp(tl.load(a_log + head, mask=head < H, other=0.0))[None, :]
-    bias = tl.load(dt_bias + head, mask=head < H, other=0.0)[None, :]
-    gate = tl.load(spot + H, mask=mask, other=0.0).to(tl.float32) + bias
-    opened = tl.sigmoid(tl.load(spot, mask=mask, other=0.0).to(tl.float32))
+    rate, gate, opened = load_gates(rest, a_log, dt_bias, n, head, mask, H, STRIDE)
     at = n[:, None] * H + head[None, :]
     by_decay = -rate * tl.load(dg + at, mask=mask, other=0.0)
     by_strength = beta_max * tl.load(dbeta + at, mask=mask, other=0.0)

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from triton import next_power_of_2
 
 from sculptor.mom.ops.kernels import gate_kernels as kernels
 from sculptor.mom.ops.kernels.sums import sum_parts
@@ -67,7 +68,7 @@ class _HeadGates(torch.autograd.Function):
 
 def _launch(rest: Tensor, a_log: Tensor) -> tuple[int, dict[str, int]]:
     heads = a_log.numel()
-    padded = 1 << (heads - 1).bit_length()
+    padded = next_power_of_2(heads)
     tile = max(1, _TILE // padded)
     sizes = {"H": heads, "HP": padded, "STRIDE": rest.stride(0), "BT": tile}
     return -(-rest.shape[0] // tile), sizes

@@ -6,12 +6,13 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from triton import next_power_of_2
 
 from sculptor.mom.ops.kernels import grouped_kernels as kernels
-from sculptor.mom.ops.kernels.launches import Case, launch, setting
+from sculptor.mom.ops.kernels.launches import MULTIPROCESSORS, Case, launch, setting
 from sculptor.mom.ops.routing import RowPlan
 
-_ENOUGH, _PROGRAMS, _LEAST_ROWS = 264, 512, 4096
+_ENOUGH, _PROGRAMS, _LEAST_ROWS = 2 * MULTIPROCESSORS, 512, 4096
 """Two programs a multiprocessor, with which a gradient of the weights needs no parts; how many it
 should have with parts, which are added up in one more pass; rows that are worth one more."""
 
@@ -105,7 +106,7 @@ def _picked(every: Tensor, token: Tensor, memory: Tensor, *, width: int) -> Tens
     if width:
         kernels.pick_kernel[(-(-token.numel() // _ROWS),)](
             every, token, memory, out, token.numel(), every.shape[1],
-            X=width, BX=_power(width), BT=_ROWS,
+            X=width, BX=next_power_of_2(width), BT=_ROWS,
         )  # fmt: skip
     return out
 
@@ -116,7 +117,7 @@ def _spread(rest: Tensor, row: Tensor, memory: Tensor, *, groups: int) -> Tensor
     out = rest.new_empty(tokens, groups * width)
     kernels.spread_kernel[(-(-tokens // _ROWS),)](
         rest, row, memory, out, tokens,
-        G=groups, SLOTS=slots, X=width, BX=_power(width), BT=_ROWS,
+        G=groups, SLOTS=slots, X=width, BX=next_power_of_2(width), BT=_ROWS,
     )  # fmt: skip
     return out
 
@@ -161,10 +162,6 @@ def _parts(programs: int, *, rows: int) -> int:
     if programs >= _ENOUGH:
         return 1
     return max(1, min(-(-_PROGRAMS // programs), rows // _LEAST_ROWS))
-
-
-def _power(width: int) -> int:
-    return 1 << (width - 1).bit_length()
 
 
 def _precision(x: Tensor) -> str:

@@ -9,6 +9,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+MULTIPROCESSORS = 132
+"""Those of an H200."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setting:

@@ -12,6 +12,8 @@ from typing import Self
 import torch
 from torch import Tensor
 
+from sculptor.mom.ops.kernels.launches import MULTIPROCESSORS
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cut:
@@ -47,7 +49,7 @@ def piece_rows(*, rows: int, longest: int, programs: int, chunk: int) -> int:
     ``programs`` is how many would run without a cut. Cutting triples the arithmetic of the pass,
     so it is done only where a card would stand idle: few programs, one of them very long.
     """
-    enough, long = 528, 128 * chunk
+    enough, long = 4 * MULTIPROCESSORS, 128 * chunk
     return 64 * chunk if programs < enough and min(longest, rows) >= long else 0
 
 

@@ -6,9 +6,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from triton import next_power_of_2
 
 from sculptor.mom.ops import routing
 from sculptor.mom.ops.kernels import route_kernels as kernels
+from sculptor.mom.ops.kernels.launches import MULTIPROCESSORS
 from sculptor.mom.ops.kernels.sums import sum_parts
 from sculptor.mom.ops.routing import Route
 
@@ -18,8 +20,8 @@ MOST_MEMORIES = 16
 _WARP_TILE = 4096
 """Elements of tokens that a program of one warp holds on the way there."""
 
-_WARPS = 2112
-"""Warps of all programs that sum the weight's gradient: 16 for each of an H200's processors."""
+_WARPS = 16 * MULTIPROCESSORS
+"""Warps of all programs that sum the weight's gradient."""
 
 
 def route(x: Tensor, *, weight: Tensor, top_k: int) -> tuple[Route, Tensor]:
@@ -48,11 +50,11 @@ class _Route(torch.autograd.Function):
         probabilities = weight.new_empty(tokens, memories)
         index = torch.empty(tokens, top_k, dtype=torch.int64, device=x.device)
         weights = weight.new_empty(tokens, top_k)
-        block = min(_power_of_two(width), 1024)
-        tile = _rows(_WARP_TILE // _power_of_two(width))
+        block = min(next_power_of_2(width), 1024)
+        tile = _rows(_WARP_TILE // next_power_of_2(width))
         kernels.route_kernel[(-(-tokens // tile),)](
             x, weight, probabilities, index, weights, tokens, D=width, M=memories, TOP=top_k,
-            MP=_power_of_two(memories), BD=block, BT=tile, num_warps=1,
+            MP=next_power_of_2(memories), BD=block, BT=tile, num_warps=1,
         )  # fmt: skip
         ctx.save_for_backward(x, weight, probabilities, index)
         ctx.mark_non_differentiable(index)
@@ -76,7 +78,7 @@ def _logits_gradient(
     probabilities: Tensor, index: Tensor, *, dprobabilities: Tensor | None, dweights: Tensor | None
 ) -> Tensor:
     tokens, memories = probabilities.shape
-    padded = _power_of_two(memories)
+    padded = next_power_of_2(memories)
     tile = 1024 // padded
     dlogits = torch.empty_like(probabilities)
     kernels.logits_gradient_kernel[(-(-tokens // tile),)](
@@ -92,7 +94,7 @@ def _rows_gradient(
     """Return the gradients of the tokens, ``dpassed`` added in, and of the weight ``[M, d]``."""
     tokens, width = x.shape
     memories = weight.shape[0]
-    block = min(_power_of_two(width), 1024)
+    block = min(next_power_of_2(width), 1024)
     warps = max(1, block // 256)
     tile = _rows(1024 * warps // block)
     most = _WARPS if memories <= 4 else _WARPS // 2
@@ -111,7 +113,3 @@ def _contiguous(x: Tensor | None) -> Tensor | None:
 
 def _rows(wanted: int) -> int:
     return max(1, min(wanted, 8))
-
-
-def _power_of_two(size: int) -> int:
-    return 1 << (size - 1).bit_length()

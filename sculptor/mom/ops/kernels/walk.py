@@ -166,7 +166,7 @@ class WalkBack:
             tiles = plan.key_dim // chosen["BK"] * (plan.value_dim // chosen["BV"])
             return (tiles * count * pieces.count,)
 
-        k, total = self.rows[1], self.rows[5]
+        _, k, _, _, _, total = self.rows
         launch(
             kernels.met_states_kernel, grid, k, self.y, total,
             self.y if begin is None else begin, states, pieces.cut.begin, pieces.cut.end,
